@@ -1,0 +1,3 @@
+//! The TandemMQ binary.
+
+fn main() {}
