@@ -1,1 +1,16 @@
-//! To come.
+//! Replication, election and identity of one group, and `NodeMachine`, which joins them with the
+//! engine and the journal by events.
+//!
+//! Pure: time is an argument, effects are values. The shell and the simulator drive the same
+//! machine: `handle_event`, `poll_effect`, `poll_timeout`.
+
+mod config;
+mod event;
+pub mod lease;
+mod node;
+mod status;
+
+pub use config::{NodeConfig, PeerConfig, Timing};
+pub use event::{Effect, Event, Frame, InboundId, LeaseRequestId, ReadId};
+pub use node::NodeMachine;
+pub use status::{MemberStatus, Offsets, Role, Status};

@@ -1,0 +1,71 @@
+//! What a node is told at its start, and the times of the protocol.
+
+use std::time::Duration;
+
+use bytestring::ByteString;
+use tandemmq_engine::EngineConfig;
+use tandemmq_journal::JournalConfig;
+
+/// One broker's place in its group.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// The group's name, part of every message id.
+    pub group: ByteString,
+    /// This broker's name, for logs, the Lease and the status: `a-0`.
+    pub name: ByteString,
+    /// This broker's ordinal. Its incarnation comes from its volume.
+    pub ordinal: u8,
+    /// All brokers of the group, itself included, ordered by ordinal: 1, 3, 5 or 7.
+    pub members: Vec<PeerConfig>,
+    /// The address clients reach this broker at; written into the Lease by a master.
+    pub client_address: ByteString,
+    /// Times.
+    pub timing: Timing,
+    /// Journal limits.
+    pub journal: JournalConfig,
+    /// Engine limits.
+    pub engine: EngineConfig,
+}
+
+/// One broker of the group as the configuration names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerConfig {
+    /// Its ordinal.
+    pub ordinal: u8,
+    /// Its name.
+    pub name: ByteString,
+}
+
+/// Times of the protocol. None of them is needed for safety.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timing {
+    /// Between two heartbeats of a master or candidate.
+    pub heartbeat: Duration,
+    /// Silence after which a master is no longer heard.
+    pub suspicion: Duration,
+    /// Without a quorum's answer for this long a master stops accepting and dispatching.
+    pub quorum_hold: Duration,
+    /// Lease duration: renewed every third of it; without a quorum for this long a master steps
+    /// down.
+    pub lease_duration: Duration,
+    /// A disk operation out for longer makes a master declare itself not valid.
+    pub disk_stall: Duration,
+    /// A hand-over takes at most this long; then the master steps down without a target.
+    pub handover_max: Duration,
+    /// A Lease call without an answer for this long is taken as `Unknown`.
+    pub lease_timeout: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_millis(100),
+            suspicion: Duration::from_secs(1),
+            quorum_hold: Duration::from_millis(800),
+            lease_duration: Duration::from_secs(6),
+            disk_stall: Duration::from_secs(2),
+            handover_max: Duration::from_secs(5),
+            lease_timeout: Duration::from_secs(1),
+        }
+    }
+}
