@@ -1,0 +1,285 @@
+//! The configuration of one broker: a TOML file, checked whole before anything starts.
+//!
+//! Keys are camelCase and use ActiveMQ's and Kubernetes' words; an unknown key is an error. The
+//! text of `config/default.toml` is the reference of every key and is a working configuration.
+//! Relative paths count from the folder of the file.
+//!
+//! An error names the file, the line, the key, what is wrong and what is allowed; the process then
+//! exits with 2. Not here: opening what the configuration names.
+
+mod locate;
+mod size;
+mod validate;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) use size::ByteSize;
+
+/// One broker's whole configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Config {
+    /// This broker's name; one of `members`.
+    pub(crate) broker_name: String,
+    /// The group's name, part of every message id.
+    pub(crate) group: String,
+    /// 0-based place of this broker in `members`.
+    pub(crate) ordinal: u8,
+    /// Folder of the journal, the promise and the identity.
+    pub(crate) data_dir: PathBuf,
+    /// Where this broker listens.
+    pub(crate) addresses: Addresses,
+    /// How masters are chosen.
+    pub(crate) election: Election,
+    /// All brokers of the group in the order of their ordinals.
+    pub(crate) members: Vec<Member>,
+    /// The journal's limits.
+    #[serde(default)]
+    pub(crate) journal: Journal,
+    /// Memory limits.
+    #[serde(default)]
+    pub(crate) system_usage: SystemUsage,
+    /// The client protocols.
+    #[serde(default)]
+    pub(crate) transports: Transports,
+    /// Who may connect.
+    #[serde(default)]
+    pub(crate) auth: Auth,
+    /// Times of the group's protocol.
+    #[serde(default)]
+    pub(crate) timing: Timing,
+}
+
+/// Where a broker listens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Addresses {
+    /// STOMP clients; listens only while this broker is master.
+    pub(crate) stomp: SocketAddr,
+    /// The other brokers of the group.
+    pub(crate) peers: SocketAddr,
+    /// `/healthz`, `/readyz`, `/metrics`, `/status`; read only.
+    pub(crate) metrics: SocketAddr,
+}
+
+/// How masters are chosen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Election {
+    /// The folder of the lease file, shared by all brokers of the group.
+    pub(crate) lease_dir: PathBuf,
+    /// Seconds; renewed every third of it.
+    #[serde(default = "default_lease_duration_seconds")]
+    pub(crate) lease_duration_seconds: u64,
+}
+
+/// One broker of the group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Member {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its peers address, `host:port`.
+    pub(crate) peers: String,
+}
+
+/// The journal's limits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct Journal {
+    /// Bytes the journal may take on disk; none: as much as the disk has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max_bytes: Option<ByteSize>,
+    /// Bytes of one segment file.
+    pub(crate) segment_bytes: ByteSize,
+    /// Kept free of producers' messages, so that consumers can go on at the limit.
+    pub(crate) reserve_bytes: ByteSize,
+}
+
+/// Memory limits, in ActiveMQ's word for them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct SystemUsage {
+    /// Bytes of non-persistent messages.
+    pub(crate) memory_limit: ByteSize,
+}
+
+/// The client protocols.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct Transports {
+    /// STOMP 1.0, 1.1, 1.2.
+    pub(crate) stomp: Transport,
+}
+
+/// Limits of one client protocol; names are those of ActiveMQ's transport options.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct Transport {
+    /// Connections served at once; one above gets an ERROR and is closed.
+    pub(crate) maximum_connections: u32,
+    /// Bytes of one frame.
+    pub(crate) max_frame_size: ByteSize,
+}
+
+/// Who may connect.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct Auth {
+    /// A file of `user:password` lines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) users_file: Option<PathBuf>,
+    /// Everybody may connect, on whatever address. Loopback needs no such permission.
+    pub(crate) anonymous: bool,
+}
+
+/// Times of the group's protocol; none of them is needed for safety.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct Timing {
+    /// Between two heartbeats of a master.
+    pub(crate) heartbeat_ms: u64,
+    /// Silence after which a master is no longer heard.
+    pub(crate) suspicion_ms: u64,
+    /// Without a quorum's answer for so long a master stops accepting and dispatching.
+    pub(crate) quorum_hold_ms: u64,
+    /// A disk operation out for longer makes a master stand down.
+    pub(crate) disk_stall_ms: u64,
+    /// A hand-over takes at most this long.
+    pub(crate) handover_max_ms: u64,
+    /// A call of the lease store takes at most this long.
+    pub(crate) lease_timeout_ms: u64,
+}
+
+/// What is wrong with a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ConfigError {
+    /// The file.
+    pub(crate) file: PathBuf,
+    /// 1-based line, where one can be named.
+    pub(crate) line: Option<usize>,
+    /// The key, empty when the file as a whole is meant.
+    pub(crate) key: String,
+    /// What is wrong and what is allowed.
+    pub(crate) text: String,
+}
+
+// === impl Config ===
+
+impl Config {
+    /// The reference of all keys with their defaults, for `serve --print-config`.
+    pub(crate) const fn commented_default() -> &'static str {
+        include_str!("config/default.toml")
+    }
+
+    /// Reads and checks a file.
+    pub(crate) fn load(file: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(file).map_err(|error| ConfigError {
+            file: file.to_owned(),
+            line: None,
+            key: String::new(),
+            text: format!("cannot read the configuration: {error}"),
+        })?;
+        Self::parse(&text, file)
+    }
+
+    /// Checks a text; `file` is named in errors, and relative paths count from its folder.
+    pub(crate) fn parse(text: &str, file: &Path) -> Result<Self, ConfigError> {
+        let mut config: Self = toml::from_str(text).map_err(|error| ConfigError {
+            file: file.to_owned(),
+            line: error.span().map(|span| locate::line_of(text, span.start)),
+            key: String::new(),
+            // toml's own text shows the line with a mark under the place.
+            text: error.to_string().trim_end().to_owned(),
+        })?;
+        validate::check(&config).map_err(|problem| ConfigError {
+            file: file.to_owned(),
+            line: locate::find_line(text, &problem.key),
+            key: problem.key,
+            text: problem.text,
+        })?;
+        config.resolve_paths(file.parent().unwrap_or(Path::new("")));
+        Ok(config)
+    }
+
+    /// The same configuration as a file's text.
+    pub(crate) fn to_toml(&self) -> String {
+        toml::to_string(self).expect("every field has a TOML form, and paths here are UTF-8")
+    }
+
+    fn resolve_paths(&mut self, folder: &Path) {
+        self.data_dir = folder.join(&self.data_dir);
+        self.election.lease_dir = folder.join(&self.election.lease_dir);
+        if let Some(users) = &mut self.auth.users_file {
+            *users = folder.join(&*users);
+        }
+    }
+}
+
+// === impl defaults ===
+
+const fn default_lease_duration_seconds() -> u64 {
+    6
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self {
+            max_bytes: None,
+            segment_bytes: ByteSize(64 << 20),
+            reserve_bytes: ByteSize(64 << 20),
+        }
+    }
+}
+
+impl Default for SystemUsage {
+    fn default() -> Self {
+        Self { memory_limit: ByteSize(256 << 20) }
+    }
+}
+
+impl Default for Transport {
+    fn default() -> Self {
+        Self {
+            maximum_connections: 1_000,
+            max_frame_size: ByteSize(tandemmq_model::limits::FRAME_BYTES_MAX as u64),
+        }
+    }
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            heartbeat_ms: 100,
+            suspicion_ms: 1_000,
+            quorum_hold_ms: 800,
+            disk_stall_ms: 2_000,
+            handover_max_ms: 5_000,
+            lease_timeout_ms: 1_000,
+        }
+    }
+}
+
+// === impl ConfigError ===
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        if !self.key.is_empty() {
+            write!(f, ": {}", self.key)?;
+        }
+        write!(f, ": {}", self.text)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+#[cfg(test)]
+mod tests;
