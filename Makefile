@@ -1,0 +1,120 @@
+# Targets for people and for CI. `make` alone lists them; `make demo` and `make test` do everything.
+
+SHELL := /usr/bin/env bash
+MAKEFLAGS += --no-print-directory
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+# Everything that is built, fetched or found lies here, outside the tree.
+CACHE_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tandemmq
+CARGO_TARGET_DIR ?= $(CACHE_DIR)/target
+export CARGO_TARGET_DIR
+
+# What may be set on the command line.
+SEEDS ?= 500
+MUTANT_SEEDS ?= 500
+THREADS ?= $(shell nproc)
+FUZZ_SECONDS ?= 300
+DENY_CHECKS ?= advisories bans licenses sources
+
+# One optimised profile for binary, simulator and process tests: a second one doubles a cold build.
+CARGO_TEST := cargo test --locked --release
+BROKER := $(CARGO_TARGET_DIR)/release/tandemmq
+SIM := cargo run --locked --release -p tandemmq-sim --bin sim --
+# Other features, so another folder: cargo would rebuild the crates at each change between the two.
+MUTANTS_DIR := $(CARGO_TARGET_DIR)/mutants
+MUTANTS := CARGO_TARGET_DIR=$(MUTANTS_DIR) cargo run --locked --release -p sim-mutants --
+MODEL_MANIFEST := docs/protocol/model/Cargo.toml
+MODEL := CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/model cargo run --locked --release --quiet --manifest-path $(MODEL_MANIFEST) --
+CHAOS := $(CARGO_TEST) -p tandemmq --test chaos
+CLIENTS := $(CARGO_TEST) -p tandemmq --test clients
+FUZZ_DIRS := broker/wire/fuzz broker/journal/fuzz
+# Packages that are no members of the workspace and are formatted by the same rules.
+OUTSIDE := $(MODEL_MANIFEST) $(wildcard $(addsuffix /Cargo.toml,$(FUZZ_DIRS)))
+
+STAGES := $(CACHE_DIR)/stages
+STAGE := STAGES=$(STAGES) tools/stage
+
+.PHONY: help build demo test fmt fmt-check clippy unit doc sim mutants chaos clients bench model \
+	model-small fuzz deny prerequisites clean-cache
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## the broker and its tools, optimised
+	@tools/prerequisites build
+	cargo build --locked --release -p tandemmq
+
+demo: build ## three brokers, the master killed in the middle, nothing lost
+	@$(BROKER) demo
+
+test: ## every check that needs no privilege, with the time of each
+	@mkdir -p $(CACHE_DIR) && rm -f $(STAGES)
+	@$(STAGE) "prerequisites" tools/prerequisites test
+	@$(STAGE) "format" $(MAKE) fmt-check
+	@$(STAGE) "clippy" $(MAKE) clippy
+	@$(STAGE) "unit and integration tests" $(MAKE) unit
+	@$(STAGE) "documentation" $(MAKE) doc
+	@$(STAGE) "protocol model, small" $(MAKE) model-small
+	@$(STAGE) "simulator" $(MAKE) sim SEEDS=100
+	@$(STAGE) "mutants" $(MAKE) mutants
+	@$(STAGE) "chaos, short" $(MAKE) chaos KILLS=10
+	@$(STAGE) "real clients, short" $(MAKE) clients KILLS=3
+	@$(STAGE) "fuzz, short" $(MAKE) fuzz FUZZ_SECONDS=20
+	@STAGES=$(STAGES) tools/stage --summary
+	@echo "make test: all stages passed"
+
+fmt: ## format everything
+	cargo fmt
+	@for manifest in $(OUTSIDE); do (set -x; cargo fmt --manifest-path $$manifest) || exit 1; done
+
+fmt-check:
+	cargo fmt --check
+	@for manifest in $(OUTSIDE); do (set -x; cargo fmt --check --manifest-path $$manifest) || exit 1; done
+
+clippy:
+	cargo clippy --locked --release --all-targets -- -D warnings
+	CARGO_TARGET_DIR=$(MUTANTS_DIR) cargo clippy --locked --release -p sim-mutants --all-targets -- -D warnings
+	CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/model cargo clippy --locked --release --manifest-path $(MODEL_MANIFEST) -- -D warnings
+
+unit: ## unit and integration tests
+	$(CARGO_TEST)
+
+doc:
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --release --no-deps
+
+sim: ## simulated groups under faults: SEEDS=500
+	$(SIM) run --seeds $(SEEDS) --threads $(THREADS)
+
+mutants: ## does the simulator catch every seeded fault?
+	$(MUTANTS) --seeds-max $(MUTANT_SEEDS)
+
+chaos: KILLS ?= 100
+chaos: ## real processes, killed and stopped under load: KILLS=100
+	KILLS=$(KILLS) $(CHAOS) -- --nocapture --test-threads=1
+
+clients: KILLS ?= 20
+clients: ## stomp.py and stompjs through kills of the master: KILLS=20
+	@tools/prerequisites test
+	@tools/clients-setup $(CACHE_DIR)/clients
+	KILLS=$(KILLS) TANDEMMQ_CLIENTS=$(CACHE_DIR)/clients $(CLIENTS) -- --nocapture --test-threads=1
+
+bench: build ## failover time, rates, latency, memory; printed, never judged
+	@$(BROKER) bench
+
+model: ## the protocol's model, whole quick suite
+	@$(MODEL) suite
+
+model-small:
+	@$(MODEL) suite small
+
+fuzz: ## every fuzz target: FUZZ_SECONDS=300 each
+	@tools/prerequisites test
+	@tools/fuzz $(CACHE_DIR) $(FUZZ_SECONDS) $(FUZZ_DIRS)
+
+deny: ## licences, sources, duplicates and advisories by cargo-deny
+	@tools/deny $(CACHE_DIR) $(DENY_CHECKS)
+
+clean-cache: ## remove all that was built and fetched
+	@case "$(CACHE_DIR)" in */tandemmq) rm -rf -- "$(CACHE_DIR)" ;; \
+		*) echo "$(CACHE_DIR) does not end in /tandemmq, not removed" >&2; exit 1 ;; esac
