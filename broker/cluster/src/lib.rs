@@ -5,12 +5,18 @@
 //! machine: `handle_event`, `poll_effect`, `poll_timeout`.
 
 mod config;
+mod epoch_start;
 mod event;
+mod group;
 pub mod lease;
+pub mod mutants;
 mod node;
+mod peer;
+mod rng;
 mod status;
 
 pub use config::{NodeConfig, PeerConfig, Timing};
+pub use epoch_start::EpochStart;
 pub use event::{Effect, Event, Frame, InboundId, LeaseRequestId, ReadId};
 pub use node::NodeMachine;
 pub use status::{MemberStatus, Offsets, Role, Status};

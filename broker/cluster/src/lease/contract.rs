@@ -68,18 +68,37 @@ pub fn check(bench: &mut dyn Bench) {
 
 fn empty_store_reads_as_the_default(bench: &mut dyn Bench) {
     let mut store = bench.open();
-    assert_eq!(read(&mut *store), Lease::default(), "an empty store reads as the default");
+    assert_eq!(
+        read(&mut *store),
+        Lease::default(),
+        "an empty store reads as the default"
+    );
 }
 
 fn first_swap_makes_the_object_and_every_field_reads_back(bench: &mut dyn Bench) {
     let mut store = bench.open();
     let record = full_record();
     let written = done(swap(&mut *store, &Lease::default(), record.clone()));
-    assert_eq!(written.record, record, "the answer of a swap is the record written");
+    assert_eq!(
+        written.record, record,
+        "the answer of a swap is the record written"
+    );
     assert_ne!(written.uid, "", "an object has a uid");
-    assert_ne!(written.revision, Revision::default(), "a version has a revision");
-    assert_eq!(read(&mut *store), written, "a read answers what the swap answered");
-    assert_eq!(read(&mut *bench.open()), written, "another handle reads the same");
+    assert_ne!(
+        written.revision,
+        Revision::default(),
+        "a version has a revision"
+    );
+    assert_eq!(
+        read(&mut *store),
+        written,
+        "a read answers what the swap answered"
+    );
+    assert_eq!(
+        read(&mut *bench.open()),
+        written,
+        "another handle reads the same"
+    );
 }
 
 fn swap_keeps_the_uid_and_makes_a_new_revision(bench: &mut dyn Bench) {
@@ -89,7 +108,10 @@ fn swap_keeps_the_uid_and_makes_a_new_revision(bench: &mut dyn Bench) {
     assert_eq!(second.uid, first.uid, "it is the same object");
     assert_ne!(second.revision, first.revision, "it is another version");
     let same = done(swap(&mut *store, &second, held_by("two")));
-    assert_ne!(same.revision, second.revision, "a version that says the same is another version");
+    assert_ne!(
+        same.revision, second.revision,
+        "a version that says the same is another version"
+    );
 }
 
 fn of_two_racers_one_wins(bench: &mut dyn Bench) {
@@ -99,27 +121,59 @@ fn of_two_racers_one_wins(bench: &mut dyn Bench) {
         assert_eq!(seen, also_seen, "both racers start from the same version");
         let won = done(swap(&mut *two, &also_seen, held_by("two")));
         let answer = swap(&mut *one, &seen, held_by("one"));
-        assert_eq!(answer, LeaseAnswer::Conflict, "the later racer of round {round} conflicts");
+        assert_eq!(
+            answer,
+            LeaseAnswer::Conflict,
+            "the later racer of round {round} conflicts"
+        );
         assert_eq!(read(&mut *one), won, "the loser wrote nothing");
     }
 }
 
 fn swap_needs_the_exact_uid_and_revision(bench: &mut dyn Bench) {
     let mut store = bench.open();
-    let made_up = Lease { uid: "u".into(), revision: Revision("1".into()), ..Lease::default() };
+    let made_up = Lease {
+        uid: "u".into(),
+        revision: Revision("1".into()),
+        ..Lease::default()
+    };
     let refused = swap(&mut *store, &made_up, held_by("one"));
-    assert_eq!(refused, LeaseAnswer::Conflict, "an empty store holds no such version");
+    assert_eq!(
+        refused,
+        LeaseAnswer::Conflict,
+        "an empty store holds no such version"
+    );
 
     let first = done(swap(&mut *store, &Lease::default(), held_by("one")));
     let second = done(swap(&mut *store, &first, held_by("two")));
     for (uid, revision, why) in [
-        (String::new(), Revision::default(), "the store is not empty any more"),
-        (second.uid.clone(), first.revision.clone(), "the revision is an old one"),
-        (second.uid.clone(), Revision("made up".into()), "there is no such revision"),
-        ("another object".into(), second.revision.clone(), "the uid is another object's"),
+        (
+            String::new(),
+            Revision::default(),
+            "the store is not empty any more",
+        ),
+        (
+            second.uid.clone(),
+            first.revision.clone(),
+            "the revision is an old one",
+        ),
+        (
+            second.uid.clone(),
+            Revision("made up".into()),
+            "there is no such revision",
+        ),
+        (
+            "another object".into(),
+            second.revision.clone(),
+            "the uid is another object's",
+        ),
         (String::new(), second.revision.clone(), "the uid is missing"),
     ] {
-        let stale = Lease { uid, revision, ..Lease::default() };
+        let stale = Lease {
+            uid,
+            revision,
+            ..Lease::default()
+        };
         let answer = swap(&mut *store, &stale, held_by("three"));
         assert_eq!(answer, LeaseAnswer::Conflict, "{why}");
         assert_eq!(read(&mut *store), second, "a Conflict wrote nothing: {why}");
@@ -134,13 +188,20 @@ fn holder_that_slept_over_many_swaps_conflicts(bench: &mut dyn Bench) {
         newest = done(swap(&mut *other, &newest, held_by("other")));
     }
     let answer = swap(&mut *sleeper, &seen, held_by("sleeper"));
-    assert_eq!(answer, LeaseAnswer::Conflict, "what the sleeper read is long gone");
+    assert_eq!(
+        answer,
+        LeaseAnswer::Conflict,
+        "what the sleeper read is long gone"
+    );
     assert_eq!(read(&mut *other), newest, "the sleeper wrote nothing");
 }
 
 fn no_update_is_lost_between_many_handles(bench: &mut dyn Bench) {
     let mut handles: Vec<_> = (0..3).map(|_| bench.open()).collect();
-    let mut seen: Vec<Lease> = handles.iter_mut().map(|handle| read(&mut **handle)).collect();
+    let mut seen: Vec<Lease> = handles
+        .iter_mut()
+        .map(|handle| read(&mut **handle))
+        .collect();
     let mut swapped = 0;
     for turn in 0..60_usize {
         // Every handle reads rarely and swaps often, so most swaps are stale.
@@ -156,20 +217,36 @@ fn no_update_is_lost_between_many_handles(bench: &mut dyn Bench) {
         }
     }
     assert!(swapped > 3, "the handles did get to write");
-    assert_eq!(read(&mut *handles[0]).record.epoch, swapped, "each swap counts once");
+    assert_eq!(
+        read(&mut *handles[0]).record.epoch,
+        swapped,
+        "each swap counts once"
+    );
 }
 
 fn deleted_lease_comes_back_under_another_uid(bench: &mut dyn Bench) {
     let mut store = bench.open();
     let before = done(swap(&mut *store, &Lease::default(), held_by("one")));
     bench.delete();
-    assert_eq!(read(&mut *store), Lease::default(), "a deleted Lease reads as an empty store");
+    assert_eq!(
+        read(&mut *store),
+        Lease::default(),
+        "a deleted Lease reads as an empty store"
+    );
     let stale = swap(&mut *store, &before, held_by("one"));
-    assert_eq!(stale, LeaseAnswer::Conflict, "the object that was read is gone");
+    assert_eq!(
+        stale,
+        LeaseAnswer::Conflict,
+        "the object that was read is gone"
+    );
     let after = done(swap(&mut *store, &Lease::default(), held_by("two")));
     assert_ne!(after.uid, before.uid, "a new object has a new uid");
     let stale = swap(&mut *store, &before, held_by("one"));
-    assert_eq!(stale, LeaseAnswer::Conflict, "an old uid never fits the new object");
+    assert_eq!(
+        stale,
+        LeaseAnswer::Conflict,
+        "an old uid never fits the new object"
+    );
 }
 
 fn unavailable_store_has_written_nothing(bench: &mut dyn Bench) {
@@ -184,7 +261,11 @@ fn unavailable_store_has_written_nothing(bench: &mut dyn Bench) {
         );
     }
     bench.set_fault(Fault::None);
-    assert_eq!(read(&mut *store), before, "an Unavailable swap wrote nothing");
+    assert_eq!(
+        read(&mut *store),
+        before,
+        "an Unavailable swap wrote nothing"
+    );
     done(swap(&mut *store, &before, held_by("two")));
 }
 
@@ -195,7 +276,11 @@ fn unknown_swap_was_done_wholly_or_not_at_all(bench: &mut dyn Bench) {
         let before = done(swap(&mut *store, &Lease::default(), held_by("one")));
         bench.set_fault(fault);
         let answer = swap(&mut *store, &before, full_record());
-        assert_eq!(answer, LeaseAnswer::Unknown, "a swap without an answer is Unknown");
+        assert_eq!(
+            answer,
+            LeaseAnswer::Unknown,
+            "a swap without an answer is Unknown"
+        );
         bench.set_fault(Fault::None);
         let now = read(&mut *store);
         if fault == Fault::AnswerLost {
@@ -216,7 +301,11 @@ fn read(store: &mut dyn LeaseStore) -> Lease {
 }
 
 fn request(seen: &Lease, record: LeaseRecord) -> LeaseRequest {
-    LeaseRequest::Swap { uid: seen.uid.clone(), revision: seen.revision.clone(), record }
+    LeaseRequest::Swap {
+        uid: seen.uid.clone(),
+        revision: seen.revision.clone(),
+        record,
+    }
 }
 
 fn swap(store: &mut dyn LeaseStore, seen: &Lease, record: LeaseRecord) -> LeaseAnswer {
@@ -231,7 +320,10 @@ fn done(answer: LeaseAnswer) -> Lease {
 }
 
 fn held_by(holder: &str) -> LeaseRecord {
-    LeaseRecord { holder: holder.into(), ..LeaseRecord::default() }
+    LeaseRecord {
+        holder: holder.into(),
+        ..LeaseRecord::default()
+    }
 }
 
 /// A record whose fields are all different from the default and from each other, with characters

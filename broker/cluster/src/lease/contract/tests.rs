@@ -31,12 +31,19 @@ struct MemoryBench(Rc<RefCell<Shared>>);
 
 impl Shared {
     fn new(wrong: Wrong) -> Self {
-        Self { wrong, fault: Fault::None, lease: Lease::default(), objects: 0, revisions: 0 }
+        Self {
+            wrong,
+            fault: Fault::None,
+            lease: Lease::default(),
+            objects: 0,
+            revisions: 0,
+        }
     }
 
     fn swap(&mut self, uid: &str, revision: &Revision, record: LeaseRecord) -> LeaseAnswer {
         let uid_fits = uid == self.lease.uid || self.wrong == Wrong::IgnoresUid;
-        let revision_fits = *revision == self.lease.revision || self.wrong == Wrong::IgnoresRevision;
+        let revision_fits =
+            *revision == self.lease.revision || self.wrong == Wrong::IgnoresRevision;
         if !uid_fits || !revision_fits {
             return LeaseAnswer::Conflict;
         }
@@ -61,7 +68,11 @@ impl LeaseStore for Handle {
         let answer = match request {
             _ if lost && shared.wrong != Wrong::WritesThoughUnavailable => LeaseAnswer::Unknown,
             LeaseRequest::Read => LeaseAnswer::Ok(shared.lease.clone()),
-            LeaseRequest::Swap { uid, revision, record } => shared.swap(&uid, &revision, record),
+            LeaseRequest::Swap {
+                uid,
+                revision,
+                record,
+            } => shared.swap(&uid, &revision, record),
         };
         match shared.fault {
             Fault::None => answer,

@@ -1,0 +1,528 @@
+//! One member of a group: election, promise, recovery, replication, identity.
+//!
+//! ```text
+//!            nobody heard                 Lease + own promise on disk
+//!   Slave ----------------> Standing ----------------------------> Candidate
+//!     ^  ^                     | refused                             | quorum promised,
+//!     |  +---------------------+                                     | log adopted
+//!     |                                                              v
+//!     +---- promised another, refused, no quorum, handed over ---- Master
+//! ```
+//!
+//! Each file below holds the handlers of some rows of `docs/protocol/README.md`.
+//!
+//! Invariants
+//! - From the moment of a promise (in memory, before it is durable) nothing is acknowledged and
+//!   nothing counted under an older ballot.
+//! - What leaves this member about its disk (ack, tail, promise) was durable when it left.
+//! - All writes go to one disk thread in order: what is stored first is durable first.
+//! - No clock and no content of the Lease makes or unmakes a master; they only choose when to try.
+//!
+//! Not here: clients and queues (`tandemmq-engine`, joined in `node`), files (`tandemmq-journal`).
+
+mod appended;
+mod founding;
+mod handover;
+mod hears;
+mod heartbeat;
+mod lease_keeper;
+mod links;
+mod master;
+mod promise;
+pub(crate) mod quorum;
+mod recovery;
+mod slave;
+mod standing;
+mod status;
+mod storing;
+mod timers;
+mod witness;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytestring::ByteString;
+use tandemmq_journal::{DiskDone, Journal, JournalEvent, LogState, ReadOp, Recovered};
+use tandemmq_model::{Ballot, BootNonce, Committed, Epoch, MemberId, Now, Offset, Time};
+
+use self::founding::Founder;
+use self::handover::Leaving;
+use self::hears::Heard;
+use self::lease_keeper::LeaseCalls;
+use self::links::Peer;
+use self::master::Master;
+use self::quorum::Voters;
+use self::recovery::Candidate;
+use self::standing::Standing;
+use self::storing::Storing;
+use self::timers::{Timer, Timers};
+use self::witness::WitnessTable;
+use crate::config::Timing;
+use crate::mutants::{self, Mutant};
+use crate::peer::{Envelope, Message, Tail};
+use crate::rng::Rng;
+use crate::status::Role;
+use crate::{Effect, NodeConfig, ReadId, peer};
+
+/// What the node must know of.
+#[derive(Debug)]
+pub(crate) enum Notice {
+    /// More is committed: apply it.
+    Committed(Committed),
+    /// Master with its EpochStart committed: apply to there, then open the ports.
+    Serving { epoch: Epoch, start: Offset },
+    /// No longer master: close the ports.
+    Stopped,
+}
+
+/// What a read of the journal was for.
+#[derive(Debug)]
+enum ReadFor {
+    /// Batches for a slave of this ballot.
+    Append { ordinal: u8, ballot: Ballot },
+    /// Batches for a candidate of this ballot.
+    Fetch {
+        ordinal: u8,
+        ballot: Ballot,
+        prev: Tail,
+    },
+}
+
+enum RoleState {
+    Slave,
+    Standing(Standing),
+    Candidate(Candidate),
+    Master(Master),
+}
+
+/// The member.
+pub(crate) struct Group {
+    name: ByteString,
+    client_address: ByteString,
+    timing: Timing,
+    boot: BootNonce,
+    rng: Rng,
+    me: MemberId,
+    /// By ordinal; the own place is there too and never linked.
+    peers: Vec<Peer>,
+    journal: Journal,
+    voters: Option<Voters>,
+
+    role: RoleState,
+    /// Effective from the moment it was given; `storing` knows whether it is durable.
+    promise: Ballot,
+    log_state: LogState,
+    cut_mark: Ballot,
+    storing: Storing,
+    witness: WitnessTable,
+    /// Prefix verified equal to the log of the master of `following`.
+    matched: Offset,
+    /// The ballot that `matched` belongs to: the promise, always.
+    following: Ballot,
+    /// What that master said is committed.
+    masters_committed: Offset,
+    committed: Offset,
+    /// Highest offset acknowledged in the promised ballot; what is sent need not be sent again.
+    acked: Offset,
+    /// An Append found no room; the master must send it again.
+    missed_append: bool,
+    heard: Option<Heard>,
+    /// Epoch and ordinal of the last master whose EpochStart was committed, for the status.
+    last_master: Option<(Epoch, u8)>,
+    /// Highest epoch a refusal named: the next attempt goes above it.
+    refused_epoch: u64,
+    attempts: u32,
+    leaving: Option<Leaving>,
+    founder: Founder,
+    lease: LeaseCalls,
+    applied: Offset,
+    /// Why this member is out of the group, for the status.
+    out_of_group: Option<String>,
+
+    reads: BTreeMap<ReadId, ReadFor>,
+    next_read: u64,
+    timers: Timers,
+    effects: VecDeque<Effect>,
+    notices: VecDeque<Notice>,
+}
+
+impl Group {
+    pub(crate) fn new(
+        config: &NodeConfig,
+        boot: BootNonce,
+        seed: u64,
+        recovered: Recovered,
+        now: Now,
+    ) -> Self {
+        let journal = Journal::new(config.journal.clone(), recovered);
+        let identity = journal.identity().clone();
+        let control = *journal.control();
+        let witness = WitnessTable::new(journal.witness().to_vec());
+        let voters = identity
+            .group
+            .as_ref()
+            .map(|group| Voters::new(group.members.clone()));
+        let mut group = Self {
+            name: config.name.clone(),
+            client_address: config.client_address.clone(),
+            timing: config.timing.clone(),
+            boot,
+            rng: Rng::new(seed),
+            me: identity.member,
+            peers: config.members.iter().map(Peer::new).collect(),
+            storing: Storing::new(control.promise),
+            witness,
+            voters,
+            role: RoleState::Slave,
+            promise: control.promise,
+            log_state: control.log_state,
+            cut_mark: control.cut_mark,
+            matched: Offset::ZERO,
+            following: control.promise,
+            masters_committed: Offset::ZERO,
+            committed: Offset::ZERO,
+            acked: Offset::ZERO,
+            missed_append: false,
+            heard: None,
+            last_master: None,
+            refused_epoch: 0,
+            attempts: 0,
+            leaving: None,
+            founder: Founder::default(),
+            lease: LeaseCalls::default(),
+            applied: Offset::ZERO,
+            out_of_group: None,
+            reads: BTreeMap::new(),
+            next_read: 0,
+            timers: Timers::default(),
+            effects: VecDeque::new(),
+            notices: VecDeque::new(),
+            journal,
+        };
+        group.start(now);
+        group
+    }
+
+    /// Row 14: whatever was before, a process starts as a slave and never resumes an epoch.
+    fn start(&mut self, now: Now) {
+        if self.voters.is_none() {
+            self.timers.set(Timer::Found, now.boot);
+        } else {
+            self.consider_standing(now);
+        }
+        self.resume_epoch_if_broken(now);
+    }
+
+    /// A process never resumes an epoch; only a seeded fault does.
+    fn resume_epoch_if_broken(&mut self, now: Now) {
+        let own = self.promise.member == self.me && self.journal.last_epoch() == self.promise.epoch;
+        if !mutants::on(Mutant::ResumeEpoch) || !own || self.promise == Ballot::NONE {
+            return;
+        }
+        let start = self
+            .journal
+            .epochs()
+            .last()
+            .map_or(Offset::ZERO, |row| row.first);
+        self.role = RoleState::Master(Master::new(self.promise, start, self.peers.len(), now.boot));
+        self.begin_reign(now, &[]);
+    }
+
+    // === what the disk did ===
+
+    pub(crate) fn handle_disk(&mut self, now: Now, done: DiskDone) {
+        self.journal.handle_done(now, done);
+        while let Some(event) = self.journal.poll_event() {
+            match event {
+                JournalEvent::Synced(_) => self.handle_synced(now),
+                JournalEvent::Stored(ticket) => self.handle_stored(now, ticket),
+                JournalEvent::Fatal(reason) => self.effects.push_back(Effect::Abort { reason }),
+            }
+        }
+    }
+
+    fn handle_synced(&mut self, now: Now) {
+        self.learn_committed();
+        self.acknowledge();
+        self.count_commits(now);
+        self.check_leaving(now);
+    }
+
+    // === what the node asks ===
+
+    pub(crate) fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    pub(crate) fn journal_mut(&mut self) -> &mut Journal {
+        &mut self.journal
+    }
+
+    pub(crate) const fn committed(&self) -> Offset {
+        self.committed
+    }
+
+    /// The node tells how far its engine is.
+    pub(crate) fn set_applied(&mut self, applied: Offset) {
+        self.applied = applied;
+    }
+
+    pub(crate) fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    pub(crate) fn poll_notice(&mut self) -> Option<Notice> {
+        self.notices.pop_front()
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Time> {
+        match (self.timers.next(), self.journal.poll_timeout()) {
+            (Some(own), Some(journal)) => Some(own.min(journal)),
+            (own, journal) => own.or(journal),
+        }
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Now) {
+        self.journal.handle_timeout(now);
+        self.retry_missed_append(now);
+        while let Some(timer) = self.timers.pop_expired(now.boot) {
+            match timer {
+                Timer::Heartbeat => self.handle_heartbeat_timer(now),
+                Timer::Suspicion => self.consider_standing(now),
+                Timer::Stand => self.handle_stand_timer(now),
+                Timer::PreVoteEnd => self.handle_pre_vote_end(now),
+                Timer::CandidateEnd => self.handle_candidate_end(now),
+                Timer::Lease => self.handle_lease_timer(now),
+                Timer::Found => self.handle_founding_timer(now),
+                Timer::Witness => self.store_witness_now(),
+                Timer::Leave => self.handle_leave_timer(now),
+            }
+        }
+    }
+
+    /// One frame of a peer. Anything wrong closes the link, nothing else.
+    pub(crate) fn handle_frame(
+        &mut self,
+        now: Now,
+        inbound: crate::InboundId,
+        frame: bytes::Bytes,
+    ) {
+        match peer::decode(frame) {
+            Ok((envelope, message)) => self.handle_message(now, inbound, &envelope, message),
+            Err(error) => self.close_inbound(inbound, &error.to_string()),
+        }
+    }
+
+    fn handle_message(
+        &mut self,
+        now: Now,
+        inbound: crate::InboundId,
+        envelope: &Envelope,
+        message: Message,
+    ) {
+        let Some(from) = self.admit(now, inbound, envelope, &message) else {
+            return;
+        };
+        match message {
+            Message::Hello { .. } => {} // Done by `admit`.
+            Message::Remember(memory) => self.handle_remember(now, &memory),
+            Message::AskBlank { round } => self.handle_ask_blank(from, round),
+            Message::Blank { round, blank } => self.handle_blank(now, envelope.from, round, blank),
+            Message::GroupConfirmed => self.handle_group_confirmed(now),
+            Message::PreVote { round, .. } => self.handle_pre_vote(now, from, round),
+            Message::PreVoteReply {
+                round,
+                yes,
+                promised,
+            } => {
+                self.handle_pre_vote_reply(now, envelope.from, round, yes, promised);
+            }
+            Message::PromiseReq { ballot } => self.handle_promise_req(now, envelope.from, ballot),
+            Message::Promised {
+                ballot,
+                tail,
+                log_state,
+                cut_mark,
+                witness,
+            } => {
+                let reply = promise::Reply {
+                    tail,
+                    log_state,
+                    cut_mark,
+                    witness,
+                };
+                self.handle_promised(now, envelope.from, ballot, reply);
+            }
+            Message::Refused { of, promise } => {
+                self.handle_refused(now, envelope.from, of, promise)
+            }
+            Message::Fetch {
+                ballot,
+                appended,
+                epochs,
+            } => {
+                self.handle_fetch(from, ballot, appended, &epochs);
+            }
+            Message::Fetched {
+                ballot,
+                prev,
+                end,
+                batches,
+            } => {
+                self.handle_fetched(now, from, ballot, prev, end, batches);
+            }
+            Message::Append {
+                ballot,
+                prev,
+                committed,
+                batches,
+            } => {
+                self.handle_append(now, envelope.from, ballot, prev, committed, batches);
+            }
+            Message::Nack {
+                ballot,
+                appended,
+                epochs,
+            } => {
+                self.handle_nack(now, from, ballot, appended, &epochs);
+            }
+            Message::Ack { ballot, matched } => {
+                self.handle_ack(now, envelope.from, ballot, matched)
+            }
+            Message::Heartbeat {
+                ballot,
+                reign,
+                sent_at,
+                committed,
+                witness,
+            } => {
+                let beat = heartbeat::Beat {
+                    reign,
+                    sent_at,
+                    committed,
+                    witness,
+                };
+                self.handle_heartbeat(now, envelope.from, ballot, beat);
+            }
+            Message::HeartbeatReply {
+                ballot,
+                sent_at,
+                matched,
+                synced,
+                applied,
+                log_state,
+                terminating,
+            } => {
+                let answer = heartbeat::Answer {
+                    sent_at,
+                    matched,
+                    synced,
+                    applied,
+                    log_state,
+                    terminating,
+                };
+                self.handle_heartbeat_reply(now, envelope.from, ballot, answer);
+            }
+        }
+    }
+
+    // === small facts ===
+
+    fn is_voter(&self) -> bool {
+        self.voters
+            .as_ref()
+            .is_some_and(|voters| voters.contains(self.me.incarnation))
+    }
+
+    /// Voter whose log may be trusted: the only kind that promises with a vote, acks, stands.
+    fn is_clean_voter(&self) -> bool {
+        self.log_state == LogState::Clean && self.is_voter()
+    }
+
+    pub(crate) fn role(&self) -> Role {
+        match self.role {
+            RoleState::Slave | RoleState::Standing(_) => Role::Slave,
+            RoleState::Candidate(_) => Role::Candidate,
+            RoleState::Master(_) => Role::Master,
+        }
+    }
+
+    fn master(&self) -> Option<&Master> {
+        match &self.role {
+            RoleState::Master(master) => Some(master),
+            _ => None,
+        }
+    }
+
+    fn master_mut(&mut self) -> Option<&mut Master> {
+        match &mut self.role {
+            RoleState::Master(master) => Some(master),
+            _ => None,
+        }
+    }
+
+    fn synced_tail(&self) -> Tail {
+        let (epoch, offset) = self.journal.synced_tail();
+        Tail { epoch, offset }
+    }
+
+    fn appended_tail(&self) -> Tail {
+        Tail {
+            epoch: self.journal.last_epoch(),
+            offset: self.journal.appended(),
+        }
+    }
+
+    /// Becomes a slave, whatever it was. The promise stays as it is.
+    fn step_down(&mut self, now: Now, reason: &str) {
+        let was = self.role();
+        let beat = match &self.role {
+            RoleState::Candidate(candidate) => Some(candidate.ballot),
+            RoleState::Master(master) => Some(master.ballot),
+            _ => None,
+        };
+        self.role = RoleState::Slave;
+        self.matched = Offset::ZERO;
+        self.masters_committed = Offset::ZERO;
+        self.acked = Offset::ZERO;
+        self.reads.clear();
+        self.timers.stop(Timer::Heartbeat);
+        self.timers.stop(Timer::CandidateEnd);
+        self.timers.stop(Timer::PreVoteEnd);
+        self.timers.stop(Timer::Lease);
+        // A resigning master has named its successor already; "invalid" would call everybody.
+        if let Some(ballot) = beat.filter(|_| self.named_successor().is_none()) {
+            self.say_invalid(ballot, now);
+        }
+        if was == Role::Master {
+            self.notices.push_back(Notice::Stopped);
+        }
+        if was != Role::Slave {
+            self.tell_role(reason);
+        }
+    }
+
+    fn tell_role(&mut self, reason: &str) {
+        self.effects.push_back(Effect::RoleChanged {
+            role: self.role(),
+            epoch: self.promise.epoch,
+            reason: reason.to_owned(),
+        });
+    }
+
+    fn notice(&mut self, text: String) {
+        self.effects.push_back(Effect::Notice { text });
+    }
+
+    fn start_read(&mut self, op: ReadOp, purpose: ReadFor) -> ReadId {
+        let id = self.take_read_id();
+        self.reads.insert(id, purpose);
+        self.effects.push_back(Effect::Read(id, op));
+        id
+    }
+
+    /// A name for a read; the node draws from the same count.
+    pub(crate) fn take_read_id(&mut self) -> ReadId {
+        self.next_read += 1;
+        ReadId(self.next_read)
+    }
+}

@@ -1,0 +1,274 @@
+//! Links to the peers: who is at the other end, which of two links is the newer one.
+//!
+//! A link is one-way. The first frame is a Hello; of one run of a process the link with the greater
+//! count wins, of two runs the one that came later. Frames of a link that lost are dropped.
+
+use bytestring::ByteString;
+use tandemmq_journal::{LogState, Witness};
+use tandemmq_model::{BootNonce, GroupId, Incarnation, MemberId, Now, Offset};
+
+use super::Group;
+use crate::config::PeerConfig;
+use crate::mutants::{self, Mutant};
+use crate::peer::{self, Envelope, Message, PEER_VERSION};
+use crate::{Effect, InboundId};
+
+/// One place of the group, as far as it is known.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) ordinal: u8,
+    pub(super) name: ByteString,
+    /// Our own connection to it is up.
+    pub(super) outbound: bool,
+    /// Connections dialled so far, told in Hello.
+    dialled: u64,
+    /// Its connection to us, with the run and count it came with.
+    inbound: Option<(InboundId, BootNonce, u64)>,
+    /// The volume heard last on that connection.
+    pub(super) member: Option<MemberId>,
+    /// What it said of itself last.
+    pub(super) log_state: LogState,
+    pub(super) terminating: bool,
+    pub(super) synced: Offset,
+    pub(super) applied: Offset,
+    /// Nobody who promised remembers better: set by row 4 when it is accused.
+    pub(super) accused: Option<String>,
+}
+
+impl Peer {
+    pub(super) fn new(config: &PeerConfig) -> Self {
+        Self {
+            ordinal: config.ordinal,
+            name: config.name.clone(),
+            outbound: false,
+            dialled: 0,
+            inbound: None,
+            member: None,
+            log_state: LogState::Clean,
+            terminating: false,
+            synced: Offset::ZERO,
+            applied: Offset::ZERO,
+            accused: None,
+        }
+    }
+
+    /// Its process is there: it holds a connection to us.
+    pub(super) const fn is_heard(&self) -> bool {
+        self.inbound.is_some()
+    }
+
+    /// True of a member whose acks and votes count.
+    pub(super) fn is_sound(&self) -> bool {
+        self.log_state == LogState::Clean && self.accused.is_none()
+    }
+}
+
+impl Group {
+    pub(super) fn group_id(&self) -> Option<GroupId> {
+        self.journal.identity().group.as_ref().map(|group| group.id)
+    }
+
+    pub(super) fn peer(&self, ordinal: u8) -> Option<&Peer> {
+        self.peers.get(usize::from(ordinal))
+    }
+
+    pub(super) fn peer_mut(&mut self, ordinal: u8) -> Option<&mut Peer> {
+        self.peers.get_mut(usize::from(ordinal))
+    }
+
+    /// All other places.
+    pub(super) fn others(&self) -> Vec<u8> {
+        let me = self.me.ordinal;
+        self.peers
+            .iter()
+            .map(|peer| peer.ordinal)
+            .filter(|ordinal| *ordinal != me)
+            .collect()
+    }
+
+    /// Sends to that place if a link is up. Meant for the voter of the place; before there are
+    /// voters, for whoever is heard there.
+    pub(super) fn send(&mut self, ordinal: u8, message: &Message) {
+        let voter = self
+            .voters
+            .as_ref()
+            .and_then(|voters| voters.incarnation_at(ordinal));
+        let Some(peer) = self.peer(ordinal).filter(|peer| peer.outbound) else {
+            return;
+        };
+        let heard = peer.member.map(|member| member.incarnation);
+        let anybody = matches!(message, Message::Hello { .. } | Message::AskBlank { .. });
+        let to = match voter.or(heard) {
+            _ if anybody => Incarnation(0),
+            Some(incarnation) => incarnation,
+            None => return,
+        };
+        let envelope = Envelope {
+            group: self.group_id(),
+            from: self.me,
+            to,
+        };
+        let frame = peer::encode(&envelope, message);
+        self.effects.push_back(Effect::Send { ordinal, frame });
+    }
+
+    pub(super) fn send_to_others(&mut self, message: &Message) {
+        for ordinal in self.others() {
+            self.send(ordinal, message);
+        }
+    }
+
+    pub(crate) fn handle_outbound_up(&mut self, now: Now, ordinal: u8) {
+        let (boot, name) = (self.boot, self.name.clone());
+        let Some(peer) = self.peer_mut(ordinal) else {
+            return;
+        };
+        peer.outbound = true;
+        peer.dialled += 1;
+        let link = peer.dialled;
+        self.send(
+            ordinal,
+            &Message::Hello {
+                version: PEER_VERSION,
+                link,
+                boot,
+                name,
+            },
+        );
+        self.send_memory_of(ordinal);
+        self.ask_again(ordinal);
+        self.restart_stream(now, ordinal);
+        self.acknowledge_again(ordinal);
+    }
+
+    pub(crate) fn handle_outbound_down(&mut self, ordinal: u8) {
+        if let Some(peer) = self.peer_mut(ordinal) {
+            peer.outbound = false;
+        }
+    }
+
+    pub(crate) fn handle_inbound_down(&mut self, now: Now, inbound: InboundId) {
+        let ended = |peer: &&mut Peer| peer.inbound.is_some_and(|(id, _, _)| id == inbound);
+        let Some(peer) = self.peers.iter_mut().find(ended) else {
+            return;
+        };
+        peer.inbound = None;
+        let ordinal = peer.ordinal;
+        self.no_longer_hears(now, ordinal, "its connection ended");
+        self.check_leaving(now);
+    }
+
+    pub(super) fn close_inbound(&mut self, inbound: InboundId, reason: &str) {
+        let reason = reason.to_owned();
+        self.effects
+            .push_back(Effect::CloseInbound { inbound, reason });
+    }
+
+    /// Decides whether a message is for us and from a member of our group on its newest link; the
+    /// sender's ordinal if so.
+    pub(super) fn admit(
+        &mut self,
+        now: Now,
+        inbound: InboundId,
+        envelope: &Envelope,
+        message: &Message,
+    ) -> Option<u8> {
+        let ordinal = envelope.from.ordinal;
+        if ordinal == self.me.ordinal || self.peer(ordinal).is_none() {
+            self.close_inbound(
+                inbound,
+                &format!("ordinal {ordinal} is no peer of this broker"),
+            );
+            return None;
+        }
+        if let Message::Hello {
+            version,
+            link,
+            boot,
+            ..
+        } = message
+        {
+            return self.handle_hello(now, inbound, envelope.from, *version, *boot, *link);
+        }
+        let peer = self.peer(ordinal)?;
+        if peer.inbound.is_none_or(|(id, _, _)| id != inbound) {
+            return None; // A link that another one has replaced.
+        }
+        let founding = matches!(
+            message,
+            Message::AskBlank { .. } | Message::Blank { .. } | Message::GroupConfirmed
+        );
+        let fits = envelope.group == self.group_id() || founding;
+        let for_me = envelope.to == self.me.incarnation
+            || envelope.to == Incarnation(0) && matches!(message, Message::AskBlank { .. });
+        (fits && for_me).then_some(ordinal)
+    }
+
+    fn handle_hello(
+        &mut self,
+        now: Now,
+        inbound: InboundId,
+        from: MemberId,
+        version: u8,
+        boot: BootNonce,
+        link: u64,
+    ) -> Option<u8> {
+        if version != PEER_VERSION {
+            let text = format!("peer speaks version {version}, this broker {PEER_VERSION}");
+            self.close_inbound(inbound, &text);
+            return None;
+        }
+        let peer = self.peer_mut(from.ordinal)?;
+        let older = |(_, known, count): (InboundId, BootNonce, u64)| known == boot && count > link;
+        if peer.inbound.is_some_and(older) {
+            return None;
+        }
+        let replaced = peer.inbound.replace((inbound, boot, link));
+        let changed = peer.member.replace(from) != Some(from);
+        if changed {
+            peer.accused = None;
+            peer.log_state = LogState::Clean;
+        }
+        peer.terminating = false;
+        if replaced.is_some_and(|(_, known, _)| known != boot) {
+            self.no_longer_hears(now, from.ordinal, "its process was replaced");
+        }
+        if changed {
+            self.send_memory_of(from.ordinal);
+            self.ask_again(from.ordinal);
+        }
+        Some(from.ordinal)
+    }
+
+    /// Tells a member what this one remembers of it: it judges itself (row 18).
+    pub(super) fn send_memory_of(&mut self, ordinal: u8) {
+        let Some(member) = self.peer(ordinal).and_then(|peer| peer.member) else {
+            return;
+        };
+        if let Some(memory) = self.witness.of(member.incarnation) {
+            self.send(ordinal, &Message::Remember(memory));
+        }
+    }
+
+    /// Row 18: a peer remembers more of this member than the member itself does. Its own present
+    /// state is never below what it ever said, so an old memory cannot accuse a healthy member.
+    pub(super) fn handle_remember(&mut self, now: Now, memory: &Witness) {
+        if memory.incarnation != self.me.incarnation
+            || self.log_state == LogState::DataLoss
+            || mutants::on(Mutant::NoWitnessCheck)
+        {
+            return;
+        }
+        let tail = self.journal.synced();
+        let verdict = super::witness::judge(memory, self.promise, tail, self.cut_mark);
+        if let Err(accusation) = verdict {
+            self.log_state = LogState::DataLoss;
+            self.store_control();
+            self.step_down(now, "peers remember more than this volume holds");
+            self.notice(format!(
+                "this volume is older than what its peers remember: {accusation}; \
+                 it has no vote any more"
+            ));
+        }
+    }
+}

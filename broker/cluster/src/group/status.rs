@@ -1,0 +1,151 @@
+//! What a member tells about its group.
+
+use tandemmq_journal::{LogState, Space};
+use tandemmq_model::Now;
+
+use super::{Group, RoleState};
+use crate::status::{MemberStatus, Offsets, Role, Status};
+
+impl Group {
+    pub(crate) fn offsets(&self) -> Offsets {
+        Offsets {
+            appended: self.journal.appended(),
+            synced: self.journal.synced(),
+            committed: self.committed,
+            applied: self.applied,
+        }
+    }
+
+    /// Everything but what the engine knows.
+    pub(crate) fn status(&self, now: Now) -> Status {
+        let (reason, message) = self.reason(now);
+        Status {
+            role: self.role(),
+            epoch: self.promise.epoch,
+            serving: self.may_serve(now),
+            ready: self.is_ready(now),
+            member: self.me,
+            group_id: self.group_id().map(|id| id.to_string()),
+            log_state: self.log_state,
+            offsets: self.offsets(),
+            master: self.last_master.and_then(|(epoch, ordinal)| {
+                self.peer(ordinal)
+                    .map(|peer| (epoch, peer.name.to_string()))
+            }),
+            reason,
+            message,
+            members: self
+                .peers
+                .iter()
+                .map(|peer| self.member_status(peer))
+                .collect(),
+            journal_bytes: self.journal.used_bytes(),
+            state_digest: 0,
+            destinations: Vec::new(),
+        }
+    }
+
+    /// "In sync as a slave, or master."
+    fn is_ready(&self, now: Now) -> bool {
+        match &self.role {
+            RoleState::Master(_) => self.may_serve(now),
+            RoleState::Slave | RoleState::Standing(_) | RoleState::Candidate(_) => {
+                self.hears_somebody(now)
+                    && self.is_clean_voter()
+                    && self.matched > tandemmq_model::Offset::ZERO
+                    && self.committed >= self.masters_committed
+            }
+        }
+    }
+
+    fn member_status(&self, peer: &super::Peer) -> MemberStatus {
+        let me = peer.ordinal == self.me.ordinal;
+        let progress = self.master().and_then(|m| m.progress.get(&peer.ordinal));
+        let appended = self.journal.appended();
+        let matched = if me {
+            self.journal.synced()
+        } else {
+            progress.map_or(peer.synced, |p| p.matched)
+        };
+        let lag = (me || progress.is_some()).then(|| appended.0.saturating_sub(matched.0));
+        MemberStatus {
+            name: peer.name.to_string(),
+            member: if me { Some(self.me) } else { peer.member },
+            connected: me || peer.outbound && peer.is_heard(),
+            matched,
+            lag,
+            in_sync: me || self.is_in_step(peer.ordinal),
+            reason: self.member_reason(peer, me),
+        }
+    }
+
+    fn member_reason(&self, peer: &super::Peer, me: bool) -> String {
+        if me {
+            return String::new();
+        }
+        if let Some(accused) = &peer.accused {
+            return accused.clone();
+        }
+        match peer.log_state {
+            _ if !peer.outbound || !peer.is_heard() => "NotConnected".to_owned(),
+            LogState::Clean => String::new(),
+            LogState::NeedsRepair => "NeedsRepair".to_owned(),
+            LogState::Learner => "Learner".to_owned(),
+            LogState::DataLoss => "DataLoss".to_owned(),
+        }
+    }
+
+    /// One word and one sentence about the state, the gravest first.
+    fn reason(&self, now: Now) -> (String, String) {
+        let say = |word: &str, text: String| (word.to_owned(), text);
+        if let Some(why) = &self.out_of_group {
+            return say("VolumeNotInGroup", why.clone());
+        }
+        match self.log_state {
+            LogState::DataLoss => {
+                let text = "this volume is older than what its peers remember; it has no vote";
+                return say("DataLoss", text.to_owned());
+            }
+            LogState::NeedsRepair => {
+                let text = "a checksum below the durable mark is wrong; it has no vote";
+                return say("NeedsRepair", text.to_owned());
+            }
+            LogState::Clean | LogState::Learner => {}
+        }
+        if self.voters.is_none() {
+            return say(
+                "Founding",
+                "waiting for all brokers of the group".to_owned(),
+            );
+        }
+        if self.leaving.is_some() {
+            return say(
+                "HandingOver",
+                "leaving in favour of another broker".to_owned(),
+            );
+        }
+        match (self.role(), self.journal.space()) {
+            (_, Space::OnlyElection) => {
+                let text = "the journal's last reserve is kept for elections; \
+                            raise journal.maxBytes or free the disk";
+                say("JournalFull", text.to_owned())
+            }
+            (_, Space::RefuseProducers) => {
+                let text = "producers are refused; raise journal.maxBytes or free the disk";
+                say("JournalReserve", text.to_owned())
+            }
+            (Role::Master, _) if !self.may_serve(now) => say(
+                "NoQuorum",
+                "no quorum answers: nothing is accepted".to_owned(),
+            ),
+            (Role::Slave | Role::Candidate, _) if self.lease.away => say(
+                "LeaseUnavailable",
+                "the Lease store does not answer: no election".to_owned(),
+            ),
+            (Role::Slave, _) if !self.hears_somebody(now) => {
+                say("NoMaster", "no master is heard".to_owned())
+            }
+            _ => (String::new(), String::new()),
+        }
+    }
+}

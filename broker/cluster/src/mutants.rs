@@ -1,0 +1,111 @@
+//! Seeded faults: each switches off one guard of the protocol, to prove that the simulator's
+//! oracle bites. Without the feature `mutants` every question is answered "no" at compile time.
+
+/// The guards that can be switched off; the names say what the broken member does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Mutant {
+    /// Row 3: answers a PromiseReq before the promise is on disk, and forgets it in a crash.
+    PromiseNotSynced = 1,
+    /// Row 2: asks for promises before its own is on disk.
+    OwnPromiseNotSynced,
+    /// Row 3: grants a ballot of an equal epoch again.
+    PromiseByEpochNumber,
+    /// Row 6: leads without adopting the best log.
+    RecoverySkipped,
+    /// Row 3: a master goes on counting itself after it promised another.
+    MasterKeepsAfterPromise,
+    /// Row 3: acks under the old ballot after a promise.
+    AckUnderOldBallot,
+    /// Row 7: appends below its promise.
+    AppendBelowPromise,
+    /// Row 7: acks before fdatasync.
+    AckBeforeSync,
+    /// Row 9: the master counts itself before its own fdatasync.
+    MasterCountsUnsynced,
+    /// Row 7: cuts at every Append, also where the record is there already.
+    CutOnEveryAppend,
+    /// Row 7: acks `synced` instead of min(match, synced).
+    AckSyncedNotMatched,
+    /// Row 9: commits records of older epochs by counting (Raft, figure 8).
+    CommitOlderEpochs,
+    /// Row 5: serves a Fetch of any ballot, and takes any answer.
+    FetchNotBoundToBallot,
+    /// Row 10: applies up to the master's `committed` without `match`.
+    ApplyUnmatched,
+    /// Row 14: a restarted process resumes the epoch it had promised itself.
+    ResumeEpoch,
+    /// Rows 5 and 7: cuts synced records without a cut mark.
+    NoCutMark,
+    /// Row 17: a master ignores a refusal.
+    RefusalIgnored,
+    /// Row 4: nobody's memory is asked: a rolled-back volume votes.
+    NoWitnessCheck,
+    /// Row 6: the first election by a majority instead of by all.
+    FirstElectionByMajority,
+    /// Row 15: the founder proposes on a majority of blank answers.
+    FoundingByMajority,
+    /// Row 2: stands although the Lease names another group.
+    BlindToLeaseGroup,
+}
+
+#[cfg(feature = "mutants")]
+mod switch {
+    use std::cell::Cell;
+
+    use super::Mutant;
+
+    thread_local! {
+        static ACTIVE: Cell<Option<Mutant>> = const { Cell::new(None) };
+    }
+
+    /// Breaks every machine of this thread in this way, or mends them.
+    pub fn set(mutant: Option<Mutant>) {
+        ACTIVE.set(mutant);
+    }
+
+    pub(crate) fn on(mutant: Mutant) -> bool {
+        ACTIVE.get() == Some(mutant)
+    }
+}
+
+#[cfg(not(feature = "mutants"))]
+mod switch {
+    use super::Mutant;
+
+    #[inline(always)]
+    pub(crate) const fn on(_: Mutant) -> bool {
+        false
+    }
+}
+
+pub(crate) use switch::on;
+#[cfg(feature = "mutants")]
+pub use switch::set;
+
+impl Mutant {
+    /// All of them, for the run that catches each.
+    pub const ALL: [Self; 21] = [
+        Self::PromiseNotSynced,
+        Self::OwnPromiseNotSynced,
+        Self::PromiseByEpochNumber,
+        Self::RecoverySkipped,
+        Self::MasterKeepsAfterPromise,
+        Self::AckUnderOldBallot,
+        Self::AppendBelowPromise,
+        Self::AckBeforeSync,
+        Self::MasterCountsUnsynced,
+        Self::CutOnEveryAppend,
+        Self::AckSyncedNotMatched,
+        Self::CommitOlderEpochs,
+        Self::FetchNotBoundToBallot,
+        Self::ApplyUnmatched,
+        Self::ResumeEpoch,
+        Self::NoCutMark,
+        Self::RefusalIgnored,
+        Self::NoWitnessCheck,
+        Self::FirstElectionByMajority,
+        Self::FoundingByMajority,
+        Self::BlindToLeaseGroup,
+    ];
+}
