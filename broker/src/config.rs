@@ -238,7 +238,9 @@ impl Default for Journal {
 
 impl Default for SystemUsage {
     fn default() -> Self {
-        Self { memory_limit: ByteSize(256 << 20) }
+        Self {
+            memory_limit: ByteSize(256 << 20),
+        }
     }
 }
 

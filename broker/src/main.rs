@@ -1,3 +1,16 @@
-//! The TandemMQ binary.
+//! The TandemMQ binary: arguments go to `cli`, a broker runs in `runtime`.
 
-fn main() {}
+mod cli;
+mod config;
+mod election;
+mod http;
+mod metrics;
+mod runtime;
+mod storage;
+mod telemetry;
+#[cfg(test)]
+mod testing;
+
+fn main() -> std::process::ExitCode {
+    cli::run(std::env::args_os())
+}

@@ -15,7 +15,9 @@ pub(super) fn find_line(text: &str, key: &str) -> Option<usize> {
     let mut table = root.get_ref();
     for part in key.split('.') {
         let (name, index) = split_index(part);
-        let Some((found, value)) = table.get_key_value(name) else { break };
+        let Some((found, value)) = table.get_key_value(name) else {
+            break;
+        };
         place = Some(line_of(text, found.span().start));
         let mut value = value.get_ref();
         if let (Some(index), DeValue::Array(items)) = (index, value) {

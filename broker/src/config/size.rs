@@ -15,7 +15,9 @@ pub(crate) struct ByteSize(pub(crate) u64);
 
 /// The text is no size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{0}\" is no size; allowed are bytes (1048576) or a unit of 1024s: \"64kb\", \"64mb\", \"1gb\", \"64Ki\", \"64Mi\", \"1Gi\"")]
+#[error(
+    "\"{0}\" is no size; allowed are bytes (1048576) or a unit of 1024s: \"64kb\", \"64mb\", \"1gb\", \"64Ki\", \"64Mi\", \"1Gi\""
+)]
 pub(crate) struct SizeError(String);
 
 impl FromStr for ByteSize {
@@ -24,7 +26,9 @@ impl FromStr for ByteSize {
     fn from_str(text: &str) -> Result<Self, SizeError> {
         let error = || SizeError(text.to_owned());
         let trimmed = text.trim();
-        let digits = trimmed.find(|c: char| !c.is_ascii_digit()).unwrap_or(trimmed.len());
+        let digits = trimmed
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(trimmed.len());
         let (number, unit) = trimmed.split_at(digits);
         let number: u64 = number.parse().map_err(|_| error())?;
         let shift = match unit.trim().to_ascii_lowercase().as_str() {
@@ -36,7 +40,11 @@ impl FromStr for ByteSize {
         };
         // TOML integers are i64; a size that cannot be written back is refused.
         let bytes = number.checked_mul(1 << shift).ok_or_else(error)?;
-        if bytes > i64::MAX as u64 { Err(error()) } else { Ok(Self(bytes)) }
+        if bytes > i64::MAX as u64 {
+            Err(error())
+        } else {
+            Ok(Self(bytes))
+        }
     }
 }
 
@@ -76,12 +84,25 @@ mod tests {
 
     #[test]
     fn units_count_in_1024s_and_anything_else_is_refused() {
-        for (text, bytes) in
-            [("0", 0), ("7b", 7), ("64 kb", 64 << 10), ("64Mi", 64 << 20), ("2 GiB", 2 << 30)]
-        {
+        for (text, bytes) in [
+            ("0", 0),
+            ("7b", 7),
+            ("64 kb", 64 << 10),
+            ("64Mi", 64 << 20),
+            ("2 GiB", 2 << 30),
+        ] {
             assert_eq!(text.parse(), Ok(ByteSize(bytes)), "{text}");
         }
-        for text in ["", "mb", "64m", "64M", "-1", "1.5gb", "99999999999999gb", "1 tb"] {
+        for text in [
+            "",
+            "mb",
+            "64m",
+            "64M",
+            "-1",
+            "1.5gb",
+            "99999999999999gb",
+            "1 tb",
+        ] {
             assert!(text.parse::<ByteSize>().is_err(), "{text} must be refused");
         }
     }

@@ -25,7 +25,10 @@ fn commented_default_is_a_working_configuration_of_all_defaults() {
     assert_eq!(config.transports, Transports::default());
     assert_eq!(config.auth, Auth::default());
     assert_eq!(config.timing, Timing::default());
-    assert_eq!(config.election.lease_duration_seconds, default_lease_duration_seconds());
+    assert_eq!(
+        config.election.lease_duration_seconds,
+        default_lease_duration_seconds()
+    );
 }
 
 #[test]
@@ -34,10 +37,13 @@ fn commented_default_names_every_key() {
     config.journal.max_bytes = Some(ByteSize(1 << 30));
     config.auth.users_file = Some("users.txt".into());
     for line in config.to_toml().lines() {
-        let Some((key, _)) = line.split_once(" = ") else { continue };
-        let shown = Config::commented_default()
-            .lines()
-            .any(|line| line.trim_start_matches("# ").starts_with(&format!("{key} = ")));
+        let Some((key, _)) = line.split_once(" = ") else {
+            continue;
+        };
+        let shown = Config::commented_default().lines().any(|line| {
+            line.trim_start_matches("# ")
+                .starts_with(&format!("{key} = "))
+        });
         assert!(shown, "{key} is missing in the commented default");
     }
 }
@@ -54,43 +60,102 @@ fn relative_paths_count_from_the_files_folder() {
     let config = parse(&minimal("[auth]\nusersFile = \"u\"")).unwrap();
     assert_eq!(config.data_dir, Path::new("/etc/tandemmq/d"));
     assert_eq!(config.election.lease_dir, Path::new("/lease"));
-    assert_eq!(config.auth.users_file.as_deref(), Some(Path::new("/etc/tandemmq/u")));
+    assert_eq!(
+        config.auth.users_file.as_deref(),
+        Some(Path::new("/etc/tandemmq/u"))
+    );
 }
 
 #[test]
 fn unknown_key_is_refused_with_its_line_and_what_is_allowed() {
     let error = parse(&minimal("[journal]\nmaxByte = 1")).unwrap_err();
     assert_eq!(error.line, Some(11));
-    assert!(error.text.contains("maxByte") && error.text.contains("maxBytes"), "{error}");
+    assert!(
+        error.text.contains("maxByte") && error.text.contains("maxBytes"),
+        "{error}"
+    );
 }
 
 #[test]
 fn each_refusal_names_line_key_and_what_is_allowed() {
     let cases = [
-        ("[timing]\nquorumHoldMs = 200", "timing.quorumHoldMs", 11, "three heartbeats"),
-        ("[timing]\nsuspicionMs = 800", "timing.suspicionMs", 11, "more than quorumHoldMs (800)"),
-        ("[journal]\nsegmentBytes = 1", "journal.segmentBytes", 11, "1 MiB to 1 GiB"),
-        ("[journal]\nmaxBytes = \"64mb\"", "journal.maxBytes", 11, "or more"),
-        ("[auth]\nanonymous = true\nusersFile = \"x\"", "auth.anonymous", 11, "one of them"),
-        ("[transports.stomp]\nmaximumConnections = 0", "transports.stomp.maximumConnections", 11, "1 to"),
-        ("[[members]]\nname = \"a-1\"\npeers = \"127.0.0.1:4\"", "members", 7, "1, 3, 5 or 7"),
+        (
+            "[timing]\nquorumHoldMs = 200",
+            "timing.quorumHoldMs",
+            11,
+            "three heartbeats",
+        ),
+        (
+            "[timing]\nsuspicionMs = 800",
+            "timing.suspicionMs",
+            11,
+            "more than quorumHoldMs (800)",
+        ),
+        (
+            "[journal]\nsegmentBytes = 1",
+            "journal.segmentBytes",
+            11,
+            "1 MiB to 1 GiB",
+        ),
+        (
+            "[journal]\nmaxBytes = \"64mb\"",
+            "journal.maxBytes",
+            11,
+            "or more",
+        ),
+        (
+            "[auth]\nanonymous = true\nusersFile = \"x\"",
+            "auth.anonymous",
+            11,
+            "one of them",
+        ),
+        (
+            "[transports.stomp]\nmaximumConnections = 0",
+            "transports.stomp.maximumConnections",
+            11,
+            "1 to",
+        ),
+        (
+            "[[members]]\nname = \"a-1\"\npeers = \"127.0.0.1:4\"",
+            "members",
+            7,
+            "1, 3, 5 or 7",
+        ),
     ];
     for (extra, key, line, allowed) in cases {
         let error = parse(&minimal(extra)).unwrap_err();
-        assert_eq!((error.key.as_str(), error.line), (key, Some(line)), "{error}");
+        assert_eq!(
+            (error.key.as_str(), error.line),
+            (key, Some(line)),
+            "{error}"
+        );
         assert!(error.text.contains(allowed), "{error}");
     }
 }
 
 #[test]
 fn peers_that_are_not_loopback_are_refused() {
-    for peers in ["10.0.0.1:2", "0.0.0.0:2", "example.org:2", "[::]:2", "127.0.0.1", "localhost:0"] {
+    for peers in [
+        "10.0.0.1:2",
+        "0.0.0.0:2",
+        "example.org:2",
+        "[::]:2",
+        "127.0.0.1",
+        "localhost:0",
+    ] {
         let text = minimal("").replace("localhost:2", peers);
         let error = parse(&text).unwrap_err();
-        assert_eq!((error.key.as_str(), error.line), ("members[0].peers", Some(9)), "{peers}");
+        assert_eq!(
+            (error.key.as_str(), error.line),
+            ("members[0].peers", Some(9)),
+            "{peers}"
+        );
     }
     let error = parse(&minimal("").replace("127.0.0.1:2", "10.0.0.1:2")).unwrap_err();
-    assert_eq!((error.key.as_str(), error.line), ("addresses.peers", Some(5)));
+    assert_eq!(
+        (error.key.as_str(), error.line),
+        ("addresses.peers", Some(5))
+    );
 }
 
 #[test]

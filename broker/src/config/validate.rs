@@ -34,11 +34,18 @@ pub(super) fn check(config: &Config) -> Checked {
 }
 
 fn problem(key: impl Into<String>, text: impl Into<String>) -> Problem {
-    Problem { key: key.into(), text: text.into() }
+    Problem {
+        key: key.into(),
+        text: text.into(),
+    }
 }
 
 fn ensure(holds: bool, key: &str, text: impl FnOnce() -> String) -> Checked {
-    if holds { Ok(()) } else { Err(problem(key, text())) }
+    if holds {
+        Ok(())
+    } else {
+        Err(problem(key, text()))
+    }
 }
 
 fn check_names(config: &Config) -> Checked {
@@ -60,11 +67,15 @@ fn check_names(config: &Config) -> Checked {
 fn check_broker_name(key: &str, name: &str) -> Checked {
     let allowed = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-';
     let bytes = name.as_bytes();
-    ensure((1..=63).contains(&bytes.len()) && bytes.iter().all(allowed), key, || {
-        format!(
-            "\"{name}\" is no broker name; allowed are 1 to 63 lower case letters, digits and dashes, such as a-0"
-        )
-    })
+    ensure(
+        (1..=63).contains(&bytes.len()) && bytes.iter().all(allowed),
+        key,
+        || {
+            format!(
+                "\"{name}\" is no broker name; allowed are 1 to 63 lower case letters, digits and dashes, such as a-0"
+            )
+        },
+    )
 }
 
 fn check_members(config: &Config) -> Checked {
@@ -76,18 +87,36 @@ fn check_members(config: &Config) -> Checked {
         check_broker_name(&format!("members[{index}].name"), &member.name)?;
         check_peer(&format!("members[{index}].peers"), &member.peers)?;
         for earlier in &members[..index] {
-            ensure(earlier.name != member.name, &format!("members[{index}].name"), || {
-                format!("\"{}\" is there twice; each member needs its own name", member.name)
-            })?;
-            ensure(earlier.peers != member.peers, &format!("members[{index}].peers"), || {
-                format!("\"{}\" is there twice; each member needs its own address", member.peers)
-            })?;
+            ensure(
+                earlier.name != member.name,
+                &format!("members[{index}].name"),
+                || {
+                    format!(
+                        "\"{}\" is there twice; each member needs its own name",
+                        member.name
+                    )
+                },
+            )?;
+            ensure(
+                earlier.peers != member.peers,
+                &format!("members[{index}].peers"),
+                || {
+                    format!(
+                        "\"{}\" is there twice; each member needs its own address",
+                        member.peers
+                    )
+                },
+            )?;
         }
     }
     let Some(own) = members.get(usize::from(config.ordinal)) else {
         return Err(problem(
             "ordinal",
-            format!("{} is no place in [[members]]; allowed are 0 to {}", config.ordinal, members.len() - 1),
+            format!(
+                "{} is no place in [[members]]; allowed are 0 to {}",
+                config.ordinal,
+                members.len() - 1
+            ),
         ));
     };
     ensure(own.name == config.broker_name, "ordinal", || {
@@ -130,7 +159,9 @@ fn check_addresses(config: &Config) -> Checked {
             "port 0 is not allowed; clients and peers must know the port".to_owned()
         })?;
         for (other, earlier) in &all[..index] {
-            ensure(address != earlier, key, || format!("{address} is {other} already"))?;
+            ensure(address != earlier, key, || {
+                format!("{address} is {other} already")
+            })?;
         }
     }
     Ok(())
@@ -138,9 +169,11 @@ fn check_addresses(config: &Config) -> Checked {
 
 fn check_journal(journal: &Journal) -> Checked {
     let segment = journal.segment_bytes.0;
-    ensure((1 << 20..=1 << 30).contains(&segment), "journal.segmentBytes", || {
-        format!("{segment}; allowed are 1 MiB to 1 GiB")
-    })?;
+    ensure(
+        (1 << 20..=1 << 30).contains(&segment),
+        "journal.segmentBytes",
+        || format!("{segment}; allowed are 1 MiB to 1 GiB"),
+    )?;
     let reserve = journal.reserve_bytes.0;
     ensure(reserve >= 8 << 20, "journal.reserveBytes", || {
         format!("{reserve}; allowed is 8 MiB or more, its last 4 MiB are for elections")
@@ -159,7 +192,12 @@ fn check_transport(config: &Config) -> Checked {
     ensure(
         (1..=MAXIMUM_CONNECTIONS_MAX).contains(&stomp.maximum_connections),
         "transports.stomp.maximumConnections",
-        || format!("{}; allowed are 1 to {MAXIMUM_CONNECTIONS_MAX}", stomp.maximum_connections),
+        || {
+            format!(
+                "{}; allowed are 1 to {MAXIMUM_CONNECTIONS_MAX}",
+                stomp.maximum_connections
+            )
+        },
     )?;
     let frame = stomp.max_frame_size.0;
     ensure(
@@ -170,9 +208,11 @@ fn check_transport(config: &Config) -> Checked {
 }
 
 fn check_auth(auth: &Auth, client: SocketAddr) -> Checked {
-    ensure(auth.users_file.is_none() || !auth.anonymous, "auth.anonymous", || {
-        "true, but auth.usersFile is given too; allowed is one of them".to_owned()
-    })?;
+    ensure(
+        auth.users_file.is_none() || !auth.anonymous,
+        "auth.anonymous",
+        || "true, but auth.usersFile is given too; allowed is one of them".to_owned(),
+    )?;
     let guarded = auth.users_file.is_some() || auth.anonymous || is_loopback(client.ip());
     ensure(guarded, "addresses.stomp", || {
         format!(
@@ -182,23 +222,40 @@ fn check_auth(auth: &Auth, client: SocketAddr) -> Checked {
 }
 
 fn check_timing(timing: &Timing, lease_duration_seconds: u64) -> Checked {
-    ensure((2..=60).contains(&lease_duration_seconds), "election.leaseDurationSeconds", || {
-        format!("{lease_duration_seconds}; allowed are 2 to 60")
-    })?;
+    ensure(
+        (2..=60).contains(&lease_duration_seconds),
+        "election.leaseDurationSeconds",
+        || format!("{lease_duration_seconds}; allowed are 2 to 60"),
+    )?;
     let heartbeat = timing.heartbeat_ms;
-    ensure((10..=10_000).contains(&heartbeat), "timing.heartbeatMs", || {
-        format!("{heartbeat}; allowed are 10 to 10000")
-    })?;
+    ensure(
+        (10..=10_000).contains(&heartbeat),
+        "timing.heartbeatMs",
+        || format!("{heartbeat}; allowed are 10 to 10000"),
+    )?;
     let hold = timing.quorum_hold_ms;
-    ensure(hold >= heartbeat.saturating_mul(3), "timing.quorumHoldMs", || {
-        format!("{hold}; allowed are three heartbeats or more ({})", heartbeat.saturating_mul(3))
-    })?;
+    ensure(
+        hold >= heartbeat.saturating_mul(3),
+        "timing.quorumHoldMs",
+        || {
+            format!(
+                "{hold}; allowed are three heartbeats or more ({})",
+                heartbeat.saturating_mul(3)
+            )
+        },
+    )?;
     // Else the slaves choose a new master while the old one still dispatches.
     let suspicion = timing.suspicion_ms;
     let lease_ms = lease_duration_seconds * 1_000;
-    ensure(suspicion > hold && suspicion < lease_ms, "timing.suspicionMs", || {
-        format!("{suspicion}; allowed is more than quorumHoldMs ({hold}) and less than the lease ({lease_ms})")
-    })?;
+    ensure(
+        suspicion > hold && suspicion < lease_ms,
+        "timing.suspicionMs",
+        || {
+            format!(
+                "{suspicion}; allowed is more than quorumHoldMs ({hold}) and less than the lease ({lease_ms})"
+            )
+        },
+    )?;
     for (key, value, least, most) in [
         ("timing.diskStallMs", timing.disk_stall_ms, 100, 60_000),
         ("timing.handoverMaxMs", timing.handover_max_ms, 100, 25_000),

@@ -58,7 +58,10 @@ impl FileLease {
     /// an earlier process of that name left are removed.
     pub(crate) fn open(folder: &Path, owner: &str) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
-        let store = Self { folder: folder.to_owned(), owner: owner.to_owned() };
+        let store = Self {
+            folder: folder.to_owned(),
+            owner: owner.to_owned(),
+        };
         store.remove_leftovers()?;
         Ok(store)
     }
@@ -67,7 +70,11 @@ impl FileLease {
         let prefix = format!(".lease-{}.", self.owner);
         for entry in fs::read_dir(&self.folder)? {
             let entry = entry?;
-            if entry.file_name().to_str().is_some_and(|name| name.starts_with(&prefix)) {
+            if entry
+                .file_name()
+                .to_str()
+                .is_some_and(|name| name.starts_with(&prefix))
+            {
                 remove_if_there(&entry.path())?;
             }
         }
@@ -102,13 +109,22 @@ impl FileLease {
                 Ok(bytes) => {
                     let (uid, record) = content::decode(&bytes)?;
                     let revision = Revision(newest.to_string());
-                    return Ok((newest, Lease { uid, revision, record }));
+                    return Ok((
+                        newest,
+                        Lease {
+                            uid,
+                            revision,
+                            record,
+                        },
+                    ));
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
         }
-        Err(io::Error::other("the lease files change faster than they can be read"))
+        Err(io::Error::other(
+            "the lease files change faster than they can be read",
+        ))
     }
 
     fn swap(&self, uid: &str, revision: &Revision, record: LeaseRecord) -> LeaseAnswer {
@@ -131,19 +147,38 @@ impl FileLease {
         if current.uid != uid || current.revision != *revision {
             return Ok(None);
         }
-        let uid = if base == 0 { format!("{:032x}", random()?) } else { current.uid };
-        let lease = Lease { uid, revision: Revision((base + 1).to_string()), record };
+        let uid = if base == 0 {
+            format!("{:032x}", random()?)
+        } else {
+            current.uid
+        };
+        let lease = Lease {
+            uid,
+            revision: Revision((base + 1).to_string()),
+            record,
+        };
         let name = format!(".lease-{}.{:032x}.tmp", self.owner, random()?);
         let temporary = Temporary(self.folder.join(name));
-        let mut file = OpenOptions::new().write(true).create_new(true).open(&temporary.0)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&temporary.0)?;
         file.write_all(&content::encode(&lease.uid, &lease.record))?;
         file.sync_all()?;
-        Ok(Some(Prepared { base, lease, temporary }))
+        Ok(Some(Prepared {
+            base,
+            lease,
+            temporary,
+        }))
     }
 
     /// Gives the content its name; from the `link` on it may count.
     fn publish(&self, prepared: Prepared) -> LeaseAnswer {
-        let Prepared { base, lease, temporary } = prepared;
+        let Prepared {
+            base,
+            lease,
+            temporary,
+        } = prepared;
         let own = base + 1;
         match fs::hard_link(&temporary.0, self.path(own)) {
             Ok(()) => {}
@@ -196,7 +231,11 @@ impl LeaseStore for FileLease {
                 Ok((_, lease)) => LeaseAnswer::Ok(lease),
                 Err(error) => self.unavailable(&error),
             },
-            LeaseRequest::Swap { uid, revision, record } => self.swap(&uid, &revision, record),
+            LeaseRequest::Swap {
+                uid,
+                revision,
+                record,
+            } => self.swap(&uid, &revision, record),
         }
     }
 }

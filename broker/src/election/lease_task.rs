@@ -32,15 +32,21 @@ impl LeaseTask {
         let (calls, mut waiting) = mpsc::channel::<Call>(1);
         let busy = Arc::new(AtomicBool::new(false));
         let done = Arc::clone(&busy);
-        std::thread::Builder::new().name("lease".into()).spawn(move || {
-            while let Some((request, answer)) = waiting.blocking_recv() {
-                let result = store.call(request);
-                done.store(false, Ordering::Release);
-                // The caller may have gone at its time limit.
-                let _ = answer.send(result);
-            }
-        })?;
-        Ok(Self { calls, busy, timeout })
+        std::thread::Builder::new()
+            .name("lease".into())
+            .spawn(move || {
+                while let Some((request, answer)) = waiting.blocking_recv() {
+                    let result = store.call(request);
+                    done.store(false, Ordering::Release);
+                    // The caller may have gone at its time limit.
+                    let _ = answer.send(result);
+                }
+            })?;
+        Ok(Self {
+            calls,
+            busy,
+            timeout,
+        })
     }
 
     /// One call; answers within the time limit.
@@ -85,10 +91,16 @@ mod tests {
         let (release, held) = blocking::channel();
         let task = LeaseTask::start(Held(held), Duration::from_millis(50)).unwrap();
         let refused = task.call(LeaseRequest::Read).await;
-        assert!(matches!(refused, LeaseAnswer::Unavailable(_)), "{refused:?}");
+        assert!(
+            matches!(refused, LeaseAnswer::Unavailable(_)),
+            "{refused:?}"
+        );
         release.send(()).unwrap();
         release.send(()).unwrap();
-        let patient = LeaseTask { timeout: Duration::from_secs(10), ..task };
+        let patient = LeaseTask {
+            timeout: Duration::from_secs(10),
+            ..task
+        };
         loop {
             match patient.call(LeaseRequest::Read).await {
                 LeaseAnswer::Unavailable(_) => tokio::task::yield_now().await,

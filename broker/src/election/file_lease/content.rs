@@ -93,11 +93,18 @@ impl Group {
     fn founding(self) -> io::Result<Founding> {
         let member = |member: Member| {
             let incarnation = Incarnation(hex(&member.incarnation)?);
-            Ok(MemberId { ordinal: member.ordinal, incarnation })
+            Ok(MemberId {
+                ordinal: member.ordinal,
+                incarnation,
+            })
         };
         Ok(Founding {
             id: GroupId(hex(&self.id)?),
-            members: self.members.into_iter().map(member).collect::<io::Result<_>>()?,
+            members: self
+                .members
+                .into_iter()
+                .map(member)
+                .collect::<io::Result<_>>()?,
         })
     }
 }
@@ -107,5 +114,8 @@ fn hex(text: &str) -> io::Result<u128> {
 }
 
 fn damaged(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("the newest lease file is damaged: {what}"))
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("the newest lease file is damaged: {what}"),
+    )
 }

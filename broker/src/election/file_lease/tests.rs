@@ -21,7 +21,10 @@ struct Lossy {
 
 impl FolderBench {
     fn new() -> Self {
-        Self { folder: TempDir::new(), fault: Rc::new(Cell::new(Fault::None)) }
+        Self {
+            folder: TempDir::new(),
+            fault: Rc::new(Cell::new(Fault::None)),
+        }
     }
 
     fn lease_dir(&self) -> PathBuf {
@@ -46,7 +49,10 @@ impl Bench for FolderBench {
     }
 
     fn open(&mut self) -> Box<dyn LeaseStore> {
-        Box::new(Lossy { inner: self.store("a-0"), fault: Rc::clone(&self.fault) })
+        Box::new(Lossy {
+            inner: self.store("a-0"),
+            fault: Rc::clone(&self.fault),
+        })
     }
 
     fn set_fault(&mut self, fault: Fault) {
@@ -79,7 +85,10 @@ impl LeaseStore for Lossy {
 }
 
 fn held_by(holder: &str) -> LeaseRecord {
-    LeaseRecord { holder: holder.into(), ..LeaseRecord::default() }
+    LeaseRecord {
+        holder: holder.into(),
+        ..LeaseRecord::default()
+    }
 }
 
 fn swap(store: &FileLease, seen: &Lease, holder: &str) -> LeaseAnswer {
@@ -109,9 +118,15 @@ fn holder_stopped_before_its_link_conflicts_when_its_revision_was_pruned() {
     for _ in 0..=KEPT_REVISIONS + 1 {
         newest = swapped(&other, &newest, "other");
     }
-    assert!(!sleeper.path(2).exists(), "the revision the sleeper is about to link was pruned");
+    assert!(
+        !sleeper.path(2).exists(),
+        "the revision the sleeper is about to link was pruned"
+    );
     assert_eq!(sleeper.publish(prepared), LeaseAnswer::Conflict);
-    assert!(!sleeper.path(2).exists(), "the sleeper took its file away again");
+    assert!(
+        !sleeper.path(2).exists(),
+        "the sleeper took its file away again"
+    );
     assert_eq!(other.read().unwrap().1, newest);
 }
 
@@ -124,7 +139,11 @@ fn holder_stopped_before_its_link_conflicts_when_the_lease_was_deleted() {
     let prepared = prepared.unwrap().expect("the version is the newest still");
     bench.delete();
     assert_eq!(sleeper.publish(prepared), LeaseAnswer::Conflict);
-    assert_eq!(other.read().unwrap().1, Lease::default(), "the deleted Lease stays deleted");
+    assert_eq!(
+        other.read().unwrap().1,
+        Lease::default(),
+        "the deleted Lease stays deleted"
+    );
 }
 
 #[test]
@@ -139,7 +158,11 @@ fn first_swap_stopped_before_its_link_conflicts_when_revision_1_was_pruned() {
     }
     assert!(!sleeper.path(1).exists(), "revision 1 was pruned");
     assert_eq!(sleeper.publish(prepared), LeaseAnswer::Conflict);
-    assert_eq!(other.revisions().unwrap().first(), Some(&2), "the sleeper's file is gone");
+    assert_eq!(
+        other.revisions().unwrap().first(),
+        Some(&2),
+        "the sleeper's file is gone"
+    );
 }
 
 #[test]
@@ -149,7 +172,10 @@ fn swap_that_was_followed_before_it_looked_was_done_all_the_same() {
     let first = swapped(&one, &Lease::default(), "one");
     let second = swapped(&one, &first, "one");
     let third = swapped(&two, &second, "two");
-    assert!(one.settle(1, 2).unwrap(), "revision 2 was the first of its number");
+    assert!(
+        one.settle(1, 2).unwrap(),
+        "revision 2 was the first of its number"
+    );
     assert_eq!(two.read().unwrap().1, third);
 }
 
@@ -158,7 +184,10 @@ fn of_two_prepared_swaps_one_is_linked() {
     let bench = FolderBench::new();
     let (one, two) = (bench.store("a-0"), bench.store("a-1"));
     let prepare = |store: &FileLease, holder| {
-        store.prepare("", &Revision::default(), held_by(holder)).unwrap().expect("it is empty")
+        store
+            .prepare("", &Revision::default(), held_by(holder))
+            .unwrap()
+            .expect("it is empty")
     };
     let (first, second) = (prepare(&one, "one"), prepare(&two, "two"));
     assert!(matches!(two.publish(second), LeaseAnswer::Ok(_)));
@@ -192,7 +221,10 @@ fn racing_threads_lose_no_update() {
         }
     });
     let (_, last) = bench.store("a-0").read().unwrap();
-    assert!(last.record.epoch >= THREADS as u64 * SWAPS, "every Ok is in the count");
+    assert!(
+        last.record.epoch >= THREADS as u64 * SWAPS,
+        "every Ok is in the count"
+    );
 }
 
 #[test]

@@ -1,0 +1,58 @@
+//! From the configuration of the process to that of the machine.
+
+use std::time::Duration;
+
+use bytestring::ByteString;
+use tandemmq_cluster::{NodeConfig, PeerConfig, Timing};
+use tandemmq_engine::EngineConfig;
+use tandemmq_journal::JournalConfig;
+
+use crate::config::{Config, Journal};
+
+/// Recent batches kept in memory for slaves that are a little behind, in bytes.
+const TAIL_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+pub(super) fn node_config(config: &Config) -> NodeConfig {
+    let members = (0..)
+        .zip(&config.members)
+        .map(|(ordinal, member)| PeerConfig {
+            ordinal,
+            name: ByteString::from(member.name.as_str()),
+        });
+    NodeConfig {
+        group: ByteString::from(config.group.as_str()),
+        name: ByteString::from(config.broker_name.as_str()),
+        ordinal: config.ordinal,
+        members: members.collect(),
+        client_address: ByteString::from(config.addresses.stomp.to_string()),
+        timing: timing(config),
+        journal: journal(&config.journal),
+        engine: EngineConfig {
+            group: ByteString::from(config.group.as_str()),
+            transient_bytes_max: config.system_usage.memory_limit.0,
+            ..EngineConfig::default()
+        },
+    }
+}
+
+const fn timing(config: &Config) -> Timing {
+    let timing = &config.timing;
+    Timing {
+        heartbeat: Duration::from_millis(timing.heartbeat_ms),
+        suspicion: Duration::from_millis(timing.suspicion_ms),
+        quorum_hold: Duration::from_millis(timing.quorum_hold_ms),
+        lease_duration: Duration::from_secs(config.election.lease_duration_seconds),
+        disk_stall: Duration::from_millis(timing.disk_stall_ms),
+        handover_max: Duration::from_millis(timing.handover_max_ms),
+        lease_timeout: Duration::from_millis(timing.lease_timeout_ms),
+    }
+}
+
+fn journal(journal: &Journal) -> JournalConfig {
+    JournalConfig {
+        segment_bytes: u32::try_from(journal.segment_bytes.0).expect("checked to be 1 GiB at most"),
+        max_bytes: journal.max_bytes.map(|max| max.0),
+        reserve_bytes: journal.reserve_bytes.0,
+        tail_bytes_max: TAIL_BYTES_MAX,
+    }
+}

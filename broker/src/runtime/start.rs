@@ -1,0 +1,274 @@
+//! The start of a broker, step by step, and its end.
+//!
+//! Order: first what may refuse (the folder in use, a port taken, a users file missing), so that
+//! a broker that cannot run says so before it has touched anything; then the journal; then the
+//! node task and everything that feeds it.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use bytestring::ByteString;
+use rustix::fs::{FlockOperation, flock};
+use tandemmq_cluster::NodeMachine;
+use tandemmq_journal::{DiskWorker, Identity, JournalConfig, Reader, Recovered, format, recover};
+use tandemmq_model::{BootNonce, Incarnation, MemberId, Time};
+use tandemmq_wire::{Limits, SessionConfig};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use super::clock;
+use super::disk_thread::DiskThread;
+use super::events::{ClientSender, NodeSender};
+use super::listener::{ClientPort, Clients};
+use super::node_task::NodeTask;
+use super::ports::Ports;
+use super::publish::Publisher;
+use super::reader::Readers;
+use super::shutdown::{Shutdown, Stdin};
+use super::{node_config, peer_link, peer_listener, users};
+use crate::config::Config;
+use crate::election::{FileLease, LeaseTask};
+use crate::http::{self, About, Pages};
+use crate::metrics::Metrics;
+use crate::storage::FileStorage;
+
+/// Between the end of the machine's own limit for a hand-over and ours: then something is stuck.
+const SHUTDOWN_MARGIN: Duration = Duration::from_secs(2);
+
+/// At the end the disk thread may finish what it was given; a disk that hangs does not keep the
+/// process.
+const DISK_FINISH_MAX: Duration = Duration::from_secs(1);
+
+/// The ports of a broker, taken before anything else is done.
+struct Bound {
+    clients: ClientPort,
+    peers: TcpListener,
+    metrics: TcpListener,
+}
+
+/// Random values of this run of the process.
+struct Drawn {
+    boot: BootNonce,
+    seed: u64,
+}
+
+/// Runs one broker to its end.
+pub(super) async fn run(config: Config, stdin: Stdin) -> anyhow::Result<()> {
+    let started = clock::boot();
+    let limit = Duration::from_millis(config.timing.handover_max_ms) + SHUTDOWN_MARGIN;
+    let shutdown = Shutdown::new(stdin, limit).context("cannot catch signals")?;
+    let _lock = lock_folder(&config.data_dir)?;
+    let bound = bind(&config).await?;
+    let authenticator = users::authenticator(config.auth.users_file.as_deref())?;
+    let lease = start_lease(&config)?;
+    let metrics = Arc::new(Metrics::new());
+    let drawn = Drawn {
+        boot: BootNonce(random_u64()?),
+        seed: random_u64()?,
+    };
+
+    let node_config = node_config::node_config(&config);
+    let storage = Arc::new(open_storage(&config)?);
+    let recovered = recover_or_format(&storage, &config, &node_config.journal)?;
+    let place = recovered.place();
+    let (sender, events) = mpsc::unbounded_channel();
+    let worker = DiskWorker::new(Arc::clone(&storage), &node_config.journal, place);
+    let disk = DiskThread::start(worker, sender.clone(), Arc::clone(&metrics))
+        .context("cannot start the disk thread")?;
+    let readers =
+        Readers::start(Reader::new(storage), &sender).context("cannot start the reader threads")?;
+    let machine = NodeMachine::new(node_config, drawn.boot, drawn.seed, recovered, clock::now());
+
+    let (client_sender, client_events) = ClientSender::channel();
+    let clients = Clients::new(
+        session_config(&config, drawn.boot),
+        authenticator,
+        config.transports.stomp.maximum_connections,
+        client_sender,
+        Arc::clone(&metrics),
+    );
+    let (publisher, status) = Publisher::new(Arc::clone(&metrics));
+    let pages = Pages {
+        about: about(&config, started),
+        metrics: Arc::clone(&metrics),
+        status,
+    };
+    let node = NodeTask {
+        machine,
+        events,
+        client_events,
+        sender: sender.clone(),
+        disk,
+        readers,
+        lease,
+        ports: Ports::new(bound.clients, Arc::new(clients)),
+        publisher,
+        metrics,
+        links: HashMap::new(),
+        inbound: HashMap::new(),
+    };
+    tokio::spawn(http::run(bound.metrics, pages));
+    tokio::spawn(peer_listener::run(bound.peers, sender.clone()));
+    start_links(&config, drawn.seed, &sender);
+    tokio::spawn(shutdown.run(sender));
+    tracing::info!(
+        broker = config.broker_name,
+        group = config.group,
+        pid = std::process::id(),
+        stomp = %config.addresses.stomp,
+        peers = %config.addresses.peers,
+        metrics = %config.addresses.metrics,
+        "broker started"
+    );
+    finish(node.run().await).await;
+    tracing::info!("broker ended");
+    Ok(())
+}
+
+/// Two brokers in one folder would destroy each other's journal.
+fn lock_folder(folder: &Path) -> anyhow::Result<File> {
+    let failed = || format!("cannot use dataDir {}", folder.display());
+    std::fs::create_dir_all(folder).with_context(failed)?;
+    let file = File::create(folder.join("lock")).with_context(failed)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => bail!("{}: another broker uses it", failed()),
+        Err(error) => Err(error).with_context(failed),
+    }
+}
+
+async fn bind(config: &Config) -> anyhow::Result<Bound> {
+    let addresses = &config.addresses;
+    let clients =
+        ClientPort::bind(addresses.stomp).with_context(|| cannot_bind("stomp", addresses.stomp))?;
+    let peers = TcpListener::bind(addresses.peers)
+        .await
+        .with_context(|| cannot_bind("peers", addresses.peers))?;
+    let metrics = TcpListener::bind(addresses.metrics)
+        .await
+        .with_context(|| cannot_bind("metrics", addresses.metrics))?;
+    Ok(Bound {
+        clients,
+        peers,
+        metrics,
+    })
+}
+
+fn cannot_bind(key: &str, address: SocketAddr) -> String {
+    format!("cannot bind addresses.{key} {address}")
+}
+
+fn start_lease(config: &Config) -> anyhow::Result<LeaseTask> {
+    let folder = &config.election.lease_dir;
+    let store = FileLease::open(folder, &config.broker_name)
+        .with_context(|| format!("cannot use election.leaseDir {}", folder.display()))?;
+    let timeout = Duration::from_millis(config.timing.lease_timeout_ms);
+    LeaseTask::start(store, timeout).context("cannot start the lease thread")
+}
+
+fn open_storage(config: &Config) -> anyhow::Result<FileStorage> {
+    let folder = config.data_dir.join("journal");
+    FileStorage::open(&folder)
+        .with_context(|| format!("cannot open the journal in {}", folder.display()))
+}
+
+/// What the volume holds; a blank one is formatted first.
+fn recover_or_format(
+    storage: &Arc<FileStorage>,
+    config: &Config,
+    journal: &JournalConfig,
+) -> anyhow::Result<Recovered> {
+    let failed = || {
+        format!(
+            "cannot recover the journal in {}",
+            config.data_dir.display()
+        )
+    };
+    if let Some(recovered) = recover(storage, journal).with_context(failed)? {
+        return Ok(recovered);
+    }
+    let incarnation = Incarnation(random_u128()?);
+    let member = MemberId {
+        ordinal: config.ordinal,
+        incarnation,
+    };
+    tracing::info!(%member, "the volume is blank and is formatted");
+    format(
+        storage,
+        &Identity {
+            member,
+            volume_id: None,
+            group: None,
+        },
+    )
+    .with_context(|| format!("cannot format {}", config.data_dir.display()))?;
+    recover(storage, journal)
+        .with_context(failed)?
+        .context("the volume is blank right after it was formatted")
+}
+
+fn session_config(config: &Config, boot: BootNonce) -> SessionConfig {
+    let frame = config.transports.stomp.max_frame_size.0;
+    let limits = Limits {
+        frame_bytes_max: usize::try_from(frame).expect("checked to be 10 MiB at most"),
+        ..Limits::default()
+    };
+    SessionConfig {
+        group: ByteString::from(config.group.as_str()),
+        server: ByteString::from_static(concat!("TandemMQ/", env!("CARGO_PKG_VERSION"))),
+        instance: boot.0,
+        limits,
+    }
+}
+
+fn about(config: &Config, started: Time) -> About {
+    About {
+        broker_name: config.broker_name.clone(),
+        group: config.group.clone(),
+        stomp: config.addresses.stomp,
+        peers: config.addresses.peers,
+        metrics: config.addresses.metrics,
+        started,
+    }
+}
+
+/// Dials every other member.
+fn start_links(config: &Config, seed: u64, events: &NodeSender) {
+    for (ordinal, member) in (0..).zip(&config.members) {
+        if ordinal != config.ordinal {
+            let seed = seed.wrapping_add(u64::from(ordinal));
+            tokio::spawn(peer_link::run(
+                ordinal,
+                member.peers.clone(),
+                seed,
+                events.clone(),
+            ));
+        }
+    }
+}
+
+/// Lets the disk finish what it was given.
+async fn finish(disk: DiskThread) {
+    let finished = tokio::task::spawn_blocking(|| disk.finish());
+    if tokio::time::timeout(DISK_FINISH_MAX, finished)
+        .await
+        .is_err()
+    {
+        tracing::warn!("the disk did not finish in time; the next start recovers");
+    }
+}
+
+fn random_u128() -> anyhow::Result<u128> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).context("the system gives no random bytes")?;
+    Ok(u128::from_ne_bytes(bytes))
+}
+
+fn random_u64() -> anyhow::Result<u64> {
+    getrandom::u64().context("the system gives no random bytes")
+}

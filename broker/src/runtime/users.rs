@@ -1,0 +1,75 @@
+//! The users file: one `user:password` a line; empty lines and lines that start with `#` are
+//! skipped. A password may hold any character but the end of a line, also `:`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use tandemmq_wire::{AllowAnonymous, Anonymous, Authenticator, UserTable};
+
+/// Bytes of the file; far more than people keep by hand.
+const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Who may connect: those of the file, or everybody.
+pub(super) fn authenticator(users_file: Option<&Path>) -> anyhow::Result<Arc<dyn Authenticator>> {
+    let Some(path) = users_file else {
+        return Ok(Arc::new(AllowAnonymous));
+    };
+    let reading = || format!("cannot read auth.usersFile {}", path.display());
+    let bytes = std::fs::metadata(path).with_context(reading)?.len();
+    if bytes > FILE_BYTES_MAX {
+        bail!(
+            "{}: it has {bytes} bytes; allowed are {FILE_BYTES_MAX}",
+            reading()
+        );
+    }
+    let text = std::fs::read_to_string(path).with_context(reading)?;
+    let users = parse(&text).with_context(reading)?;
+    if users.is_empty() {
+        bail!("{}: it has no user; nobody could connect", reading());
+    }
+    Ok(Arc::new(UserTable::new(users, Anonymous::Refused)))
+}
+
+/// An error names the line and never shows what is in it.
+fn parse(text: &str) -> anyhow::Result<Vec<(String, String)>> {
+    let mut users = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        if line.trim().is_empty() || line.starts_with('#') {
+            continue;
+        }
+        match line.split_once(':') {
+            Some((user, password)) if !user.is_empty() && !password.is_empty() => {
+                users.push((user.to_owned(), password.to_owned()));
+            }
+            _ => bail!("line {}: allowed are lines of user:password", index + 1),
+        }
+    }
+    Ok(users)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_users_and_the_rest_is_skipped() {
+        let users = parse("# people\n\nanna:a:b c\nbert:x\n").unwrap();
+        let expected = [("anna", "a:b c"), ("bert", "x")];
+        assert_eq!(
+            users,
+            expected.map(|(user, password)| (user.to_owned(), password.to_owned()))
+        );
+    }
+
+    #[test]
+    fn bad_line_is_named_by_number_and_not_shown() {
+        for text in ["anna:a\nsecret", "x:y\n:secret", "x:y\nsecret:"] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(
+                error.contains("line 2") && !error.contains("secret"),
+                "{error}"
+            );
+        }
+    }
+}
