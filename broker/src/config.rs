@@ -202,7 +202,7 @@ impl Config {
             key: problem.key,
             text: problem.text,
         })?;
-        config.resolve_paths(file.parent().unwrap_or(Path::new("")));
+        config.resolve_paths(file.parent().unwrap_or_else(|| Path::new("")));
         Ok(config)
     }
 

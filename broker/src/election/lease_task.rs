@@ -90,6 +90,8 @@ mod tests {
     async fn hanging_call_is_unknown_and_the_next_ones_are_not_begun() {
         let (release, held) = blocking::channel();
         let task = LeaseTask::start(Held(held), Duration::from_millis(50)).unwrap();
+        let hanging = task.call(LeaseRequest::Read).await;
+        assert_eq!(hanging, LeaseAnswer::Unknown, "it may be done yet");
         let refused = task.call(LeaseRequest::Read).await;
         assert!(
             matches!(refused, LeaseAnswer::Unavailable(_)),

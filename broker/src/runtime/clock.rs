@@ -3,14 +3,12 @@
 //! Every timer of the machines counts on the boot clock, which goes on through a suspend. tokio's
 //! timers do not: after a suspend a task first looks at this clock, then trusts its timer.
 
+use std::pin::Pin;
 use std::time::{Duration, SystemTime};
 
 use rustix::time::{ClockId, clock_gettime};
 use tandemmq_model::{Now, Time};
-
-/// The longest sleep between two looks at the clock. After a suspend a timer is late by at most
-/// this much.
-const SLEEP_MAX: Duration = Duration::from_secs(1);
+use tokio::time::{Instant, Sleep};
 
 /// Both clocks now.
 pub(crate) fn now() -> Now {
@@ -31,11 +29,40 @@ pub(crate) fn boot() -> Time {
     Time::from_nanos(seconds * 1_000_000_000 + nanos)
 }
 
-/// Sleeps until that moment, or for a while when it is far off; the caller looks at the clock
-/// again either way. Never returns for `None`.
-pub(crate) async fn sleep_until(deadline: Option<Time>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep(deadline.since(boot()).min(SLEEP_MAX)).await,
-        None => std::future::pending().await,
+/// A timer of one task on the boot clock.
+///
+/// It may ring early: then its owner looks at the clock and waits again. A moment that moves later
+/// costs nothing, so a deadline that every message pushes back is cheap.
+#[derive(Debug)]
+pub(crate) struct Alarm {
+    sleep: Pin<Box<Sleep>>,
+    /// When `sleep` ends; none: it has, or was never used.
+    set_for: Option<Time>,
+    sleep_max: Duration,
+}
+
+impl Alarm {
+    /// A timer that rings at least every `sleep_max` while it is waited for, so that after a
+    /// suspend it is late by no more than that.
+    pub(crate) fn new(sleep_max: Duration) -> Self {
+        Self {
+            sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            set_for: None,
+            sleep_max,
+        }
+    }
+
+    /// Waits for that moment or an earlier one; for ever when there is none. Cancel-safe.
+    pub(crate) async fn wait(&mut self, deadline: Option<Time>) {
+        let Some(deadline) = deadline else {
+            return std::future::pending().await;
+        };
+        if self.set_for.is_none_or(|set_for| set_for > deadline) {
+            let pause = deadline.since(boot()).min(self.sleep_max);
+            self.sleep.as_mut().reset(Instant::now() + pause);
+            self.set_for = Some(deadline);
+        }
+        self.sleep.as_mut().await;
+        self.set_for = None;
     }
 }

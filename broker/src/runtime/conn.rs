@@ -18,6 +18,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -28,7 +29,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::clock;
+use super::clock::{self, Alarm};
 use super::events::{CLIENT_EVENT_BYTES_MAX, ClientEvent, ClientEventKind, Opening};
 use super::listener::{Clients, Place};
 use super::outgoing::Outgoing;
@@ -45,6 +46,10 @@ const INBOX_TURN_MAX: usize = 256;
 
 /// What a command costs in the clients' channel beyond its body.
 const COMMAND_OVERHEAD_BYTES: usize = 256;
+
+/// A connection's timers are about heart-beats and clients that do not read: after a suspend they
+/// may be late by this much, and an idle connection wakes no more often.
+const SLEEP_MAX: Duration = Duration::from_secs(10);
 
 thread_local! {
     static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
@@ -292,6 +297,7 @@ pub(crate) async fn run(mut conn: Conn, mut stream: TcpStream) {
 /// Turn after turn until the connection ends.
 async fn serve(conn: &mut Conn, stream: &mut TcpStream) -> End {
     let (mut read, write) = stream.split();
+    let mut alarm = Alarm::new(SLEEP_MAX);
     loop {
         let now = clock::now();
         if conn
@@ -333,7 +339,7 @@ async fn serve(conn: &mut Conn, stream: &mut TcpStream) -> End {
                     return End::Cut;
                 }
             }
-            () = clock::sleep_until(deadline) => {}
+            () = alarm.wait(deadline) => {}
         }
     }
 }

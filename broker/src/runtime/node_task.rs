@@ -16,7 +16,7 @@ use tandemmq_model::{Command, Now, Time};
 use tandemmq_wire::SessionEvent;
 use tokio::sync::{mpsc, oneshot};
 
-use super::clock;
+use super::clock::{self, Alarm};
 use super::disk_thread::DiskThread;
 use super::events::{ClientEvent, NodeEvent, NodeSender};
 use super::peer_link::LinkSender;
@@ -68,8 +68,9 @@ impl NodeTask {
     /// for.
     pub(crate) async fn run(mut self) -> DiskThread {
         let mut events = Vec::with_capacity(TURN_EVENTS_MAX);
+        let mut alarm = Alarm::new(TURN_MAX);
         loop {
-            let client = self.wait(&mut events).await;
+            let client = self.wait(&mut alarm, &mut events).await;
             let now = clock::now();
             for event in events.drain(..) {
                 self.handle_event(now, event);
@@ -87,7 +88,11 @@ impl NodeTask {
     }
 
     /// Waits for anything; what came is in `events` or in the answer.
-    async fn wait(&mut self, events: &mut Vec<NodeEvent>) -> Option<ClientEvent> {
+    async fn wait(
+        &mut self,
+        alarm: &mut Alarm,
+        events: &mut Vec<NodeEvent>,
+    ) -> Option<ClientEvent> {
         let deadline = self.deadline();
         let takes_clients = self.takes_clients();
         tokio::select! {
@@ -97,7 +102,7 @@ impl NodeTask {
                 if takes_clients { self.client_events.try_recv().ok() } else { None }
             }
             client = self.client_events.recv(), if takes_clients => client,
-            () = clock::sleep_until(Some(deadline)) => None,
+            () = alarm.wait(Some(deadline)) => None,
         }
     }
 

@@ -166,3 +166,6 @@ impl Ports {
         self.clients.established()
     }
 }
+
+#[cfg(test)]
+mod tests;

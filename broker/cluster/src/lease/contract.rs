@@ -154,7 +154,7 @@ fn swap_needs_the_exact_uid_and_revision(bench: &mut dyn Bench) {
         ),
         (
             second.uid.clone(),
-            first.revision.clone(),
+            first.revision,
             "the revision is an old one",
         ),
         (

@@ -65,8 +65,9 @@ impl Bench for FolderBench {
     }
 
     fn delete(&mut self) {
-        for revision in self.store("a-0").revisions().unwrap() {
-            fs::remove_file(self.store("a-0").path(revision)).unwrap();
+        let store = self.store("operator");
+        for revision in store.revisions().unwrap() {
+            fs::remove_file(store.path(revision)).unwrap();
         }
     }
 }
@@ -200,8 +201,9 @@ fn racing_threads_lose_no_update() {
     const THREADS: usize = 4;
     const SWAPS: u64 = 25;
     let bench = FolderBench::new();
+    let folder = bench.lease_dir();
     let run = |index: usize| {
-        let store = FileLease::open(&bench.lease_dir(), &format!("a-{index}")).unwrap();
+        let store = FileLease::open(&folder, &format!("a-{index}")).unwrap();
         let mut done = 0;
         while done < SWAPS {
             let (_, seen) = store.read().unwrap();
@@ -217,6 +219,7 @@ fn racing_threads_lose_no_update() {
     // Threads on a real folder: what is claimed is about the file system's `link`.
     std::thread::scope(|scope| {
         for index in 0..THREADS {
+            let run = &run;
             scope.spawn(move || run(index));
         }
     });
