@@ -180,6 +180,17 @@ impl Decoder {
         result
     }
 
+    /// Bytes that a peer makes the decoder keep.
+    #[cfg(test)]
+    pub(crate) fn kept_bytes(&self) -> usize {
+        let partial = match &self.state {
+            State::Between | State::Failed(_) => 0,
+            State::Head(head) => head.capacity(),
+            State::Sized { body, .. } | State::Text { body, .. } => body.capacity(),
+        };
+        self.input.iter().map(Bytes::len).sum::<usize>() + partial
+    }
+
     fn step(&mut self) -> Result<Option<Frame>, DecodeError> {
         while let Some(chunk) = self.input.pop_front() {
             let (frame, rest) = match std::mem::replace(&mut self.state, State::Between) {

@@ -189,6 +189,12 @@ impl StompSession {
         self.phase = Phase::Closed;
     }
 
+    /// Bytes that the peer makes the session keep, requests that it does not wait for excluded.
+    #[cfg(test)]
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.decoder.kept_bytes() + self.requests.bytes() + self.outbound.answer_bytes()
+    }
+
     /// When silence of ours ended with `wants_input`, the client's begins anew.
     fn note_input_wanted(&mut self, now: Now, wanted_before: bool) {
         if !wanted_before && self.wants_input() {
