@@ -1,10 +1,10 @@
 //! Figures of one destination, with the names of ActiveMQ's DestinationView.
 
 use bytestring::ByteString;
-use tandemmq_model::DestinationKind;
+use tandemmq_model::{Destination, DestinationKind};
 
-/// One destination as the status shows it. Counts start with the process: `enqueued`, `dequeued`
-/// and `dead_lettered` of a queue count what this member applied, the others what it did as master.
+/// One destination as the status shows it. Persistent messages are counted since the group's first
+/// record, equally on every member; all else since this member became master.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DestinationStats {
     /// Its name, without a prefix.
@@ -27,4 +27,21 @@ pub struct DestinationStats {
     pub expired: u64,
     /// Messages moved to the dead letter queue.
     pub dead_lettered: u64,
+}
+
+impl DestinationStats {
+    pub(crate) fn empty(destination: &Destination) -> Self {
+        Self {
+            name: destination.name.clone(),
+            kind: destination.kind,
+            depth: 0,
+            consumers: 0,
+            in_flight: 0,
+            enqueued: 0,
+            dequeued: 0,
+            dispatched: 0,
+            expired: 0,
+            dead_lettered: 0,
+        }
+    }
 }
