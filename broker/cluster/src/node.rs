@@ -412,9 +412,8 @@ impl NodeMachine {
 
 fn next_builder(group: &Group) -> BatchBuilder {
     let journal = group.journal();
-    BatchBuilder::new(
-        journal.last_epoch(),
-        journal.appended().next(),
-        journal.last_crc(),
-    )
+    let crc = journal
+        .last_crc()
+        .expect("a master's log ends with its own batch");
+    BatchBuilder::new(journal.last_epoch(), journal.appended().next(), crc)
 }

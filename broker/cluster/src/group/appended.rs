@@ -71,7 +71,11 @@ impl Group {
                 return Placed::Broken;
             }
         }
-        if batch.previous_crc() != self.journal.last_crc() {
+        if self
+            .journal
+            .last_crc()
+            .is_some_and(|crc| crc != batch.previous_crc())
+        {
             return Placed::Broken;
         }
         if !self.journal.has_room(batch.bytes().len()) {

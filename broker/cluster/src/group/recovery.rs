@@ -274,7 +274,11 @@ impl Group {
             tails,
         };
         let base = self.journal.appended().next();
-        let mut batch = BatchBuilder::new(ballot.epoch, base, self.journal.last_crc());
+        let crc = self
+            .journal
+            .last_crc()
+            .expect("a cut is always followed by an append");
+        let mut batch = BatchBuilder::new(ballot.epoch, base, crc);
         batch.push(&start.to_record());
         let batch = batch.finish();
         if !self.journal.has_room(batch.bytes().len()) {
