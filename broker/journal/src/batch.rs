@@ -1,52 +1,34 @@
-//! One stored batch, and how a master makes it.
-//!
-//! A batch is made once, by the master of one epoch, in one buffer: record bodies are copied into it
-//! and nowhere else after. From then on everybody shares these bytes: the disk, the links to the
-//! slaves, the readers.
+//! One stored batch, and the buffer that becomes one.
 
-use bytes::{BufMut, Bytes, BytesMut};
-use tandemmq_model::limits::{BATCH_BYTES_MAX, RECORD_BYTES_MAX};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tandemmq_model::{Epoch, Offset, Record};
 
 use crate::format::{
-    BATCH_HEADER_BYTES, BatchHeader, FORMAT_GREATEST, FormatError, RECORD_HEADER_BYTES,
-    record_length,
+    BATCH_HEADER, BATCH_MAGIC, FORMAT, FormatError, Header, RECORD_HEADER, batch_crc, check_records,
 };
 
-/// One stored batch, byte for byte, checked. Cheap to clone: the bytes are shared.
-#[derive(Clone, PartialEq, Eq)]
+/// One batch, byte for byte as every member stores it. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
+    header: Header,
     bytes: Bytes,
-    header: BatchHeader,
 }
-
-/// Puts records behind each other until the batch is sealed.
-#[derive(Debug)]
-pub struct BatchBuilder {
-    bytes: BytesMut,
-    epoch: Epoch,
-    base: Offset,
-    previous_crc: u32,
-    count: u32,
-}
-
-/// The records of a batch with their offsets; bodies are slices of the batch.
-#[derive(Debug, Clone)]
-pub struct Records {
-    left: Bytes,
-    next: Offset,
-    count: u32,
-}
-
-// === impl Batch ===
 
 impl Batch {
-    /// Checks everything including the checksum. For bytes from a peer or from the disk; they must
-    /// be exactly one batch.
+    /// Checks everything, the CRC and the records' lengths included.
     pub fn parse(bytes: Bytes) -> Result<Self, FormatError> {
-        let header = BatchHeader::parse(&bytes)?;
-        header.check(&bytes)?;
-        Ok(Self { bytes, header })
+        let header = Header::parse(&bytes)?;
+        if bytes.len() != header.size() {
+            return Err(FormatError::Short {
+                have: bytes.len(),
+                need: header.size(),
+            });
+        }
+        if batch_crc(&bytes) != header.crc {
+            return Err(FormatError::Crc);
+        }
+        check_records(&bytes[BATCH_HEADER..], header.count)?;
+        Ok(Self { header, bytes })
     }
 
     /// The stored bytes.
@@ -54,173 +36,114 @@ impl Batch {
         &self.bytes
     }
 
-    /// The epoch of every record in it.
+    /// Epoch of its master.
     pub const fn epoch(&self) -> Epoch {
         self.header.epoch
     }
 
-    /// Offset of the first record.
+    /// Offset of its first record.
     pub const fn base(&self) -> Offset {
         self.header.base
     }
 
-    /// Offset of the last record.
+    /// Offset of its last record.
     pub const fn last(&self) -> Offset {
-        Offset(self.header.base.0 + self.header.count as u64 - 1)
+        self.header.last()
     }
 
-    /// Records in it, at least 1.
+    /// Records in it.
     pub const fn count(&self) -> u32 {
         self.header.count
     }
 
-    /// Checksum of the batch before it in the log, 0 for the first one.
+    /// CRC of the batch before it; 0 for the first of a log.
     pub const fn previous_crc(&self) -> u32 {
         self.header.previous_crc
     }
 
-    /// Its checksum, which the next batch names.
+    /// Its own CRC, which the next one names.
     pub const fn crc(&self) -> u32 {
         self.header.crc
     }
 
-    /// The records in order.
-    pub fn records(&self) -> Records {
-        let left = self.bytes.slice(BATCH_HEADER_BYTES..);
-        Records {
-            left,
-            next: self.header.base,
-            count: self.header.count,
-        }
-    }
-
-    /// The first record that a reader of this version must stop at: its offset and kind.
-    pub fn must_stop(&self) -> Option<(Offset, u8)> {
-        let mut stops = self.records().filter(|(_, record)| record.must_stop());
-        stops.next().map(|(offset, record)| (offset, record.kind))
-    }
-}
-
-impl std::fmt::Debug for Batch {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (epoch, base, last) = (self.epoch(), self.base(), self.last());
-        write!(
-            f,
-            "Batch(epoch {epoch}, {base}..={last}, {} bytes)",
-            self.bytes.len()
-        )
+    /// The records with their offsets; bodies are slices of this batch.
+    pub fn records(&self) -> impl Iterator<Item = (Offset, Record)> + '_ {
+        let mut left = self.bytes.slice(BATCH_HEADER..);
+        let base = self.header.base.0;
+        (0..u64::from(self.header.count)).map(move |n| {
+            let (kind, flags) = (left.get_u8(), left.get_u8());
+            let length = left.get_u32() as usize;
+            (
+                Offset(base + n),
+                Record {
+                    kind,
+                    flags,
+                    body: left.split_to(length),
+                },
+            )
+        })
     }
 }
 
-// === impl BatchBuilder ===
+/// A batch in the making: records are copied in once, the CRC is made at the end.
+#[derive(Debug)]
+pub struct BatchBuilder {
+    buffer: BytesMut,
+    count: u32,
+}
 
 impl BatchBuilder {
-    /// An empty batch that will begin at `base`, behind the batch with that checksum (0: behind
-    /// nothing).
+    /// A batch of `epoch` that begins at `base` and follows the batch with that CRC.
     pub fn new(epoch: Epoch, base: Offset, previous_crc: u32) -> Self {
-        assert!(epoch > Epoch(0), "epoch 0 has no master");
-        assert!(base > Offset::ZERO, "the first offset is 1");
-        let mut bytes = BytesMut::with_capacity(1024);
-        bytes.put_bytes(0, BATCH_HEADER_BYTES);
-        Self {
-            bytes,
-            epoch,
-            base,
-            previous_crc,
-            count: 0,
-        }
+        assert!(base > Offset::ZERO, "offsets begin at 1");
+        let mut buffer = BytesMut::with_capacity(4096);
+        buffer.put_u32(BATCH_MAGIC);
+        buffer.put_u16(FORMAT);
+        buffer.put_u16(0);
+        buffer.put_u64(epoch.0);
+        buffer.put_u64(base.0);
+        buffer.put_u32(0); // Count, length: known at the end.
+        buffer.put_u32(0);
+        buffer.put_u32(previous_crc);
+        buffer.put_u32(0); // CRC.
+        Self { buffer, count: 0 }
     }
 
-    /// Room for this many bytes at once: saves growing when the size is known.
-    #[must_use]
-    pub fn with_capacity(mut self, bytes: usize) -> Self {
-        self.bytes.reserve(bytes.min(BATCH_BYTES_MAX));
-        self
-    }
-
-    /// True when this record still fits into the batch.
-    pub fn fits(&self, record: &Record) -> bool {
-        self.bytes.len() + RECORD_HEADER_BYTES + record.body.len() <= BATCH_BYTES_MAX
-    }
-
-    /// Puts a record behind the others; returns its offset.
-    pub fn push(&mut self, record: &Record) -> Offset {
-        assert!(
-            record.body.len() <= RECORD_BYTES_MAX,
-            "who made this record checked its size"
-        );
-        assert!(
-            self.fits(record),
-            "the batch was sealed before it grew too large"
-        );
-        let length = u32::try_from(record.body.len()).expect("checked against its limit above");
-        self.bytes.reserve(RECORD_HEADER_BYTES + record.body.len());
-        self.bytes.put_u8(record.kind);
-        self.bytes.put_u8(record.flags);
-        self.bytes.put_u32(length);
-        self.bytes.put_slice(&record.body);
+    /// Adds a record.
+    pub fn push(&mut self, record: &Record) {
+        let length =
+            u32::try_from(record.body.len()).expect("records are bounded by model::limits");
+        self.buffer.reserve(RECORD_HEADER + record.body.len());
+        self.buffer.put_u8(record.kind);
+        self.buffer.put_u8(record.flags);
+        self.buffer.put_u32(length);
+        self.buffer.put_slice(&record.body);
         self.count += 1;
-        Offset(self.base.0 + u64::from(self.count) - 1)
     }
 
-    /// Bytes the batch has by now.
+    /// Bytes the batch has so far.
     pub fn len_bytes(&self) -> usize {
-        self.bytes.len()
+        self.buffer.len()
     }
 
-    /// Records it has by now.
+    /// Records in it so far.
     pub const fn count(&self) -> u32 {
         self.count
     }
 
-    /// Offset of the next record that is pushed.
-    pub const fn next(&self) -> Offset {
-        Offset(self.base.0 + self.count as u64)
-    }
-
-    /// Seals it. Needs at least one record.
+    /// The batch. It must hold at least one record.
     pub fn finish(mut self) -> Batch {
-        assert!(self.count > 0, "an empty batch has no place in a log");
-        let length = self.bytes.len() - BATCH_HEADER_BYTES;
-        let mut header = BatchHeader {
-            format: FORMAT_GREATEST,
-            epoch: self.epoch,
-            base: self.base,
-            count: self.count,
-            length: u32::try_from(length).expect("a batch is below BATCH_BYTES_MAX"),
-            previous_crc: self.previous_crc,
-            crc: 0,
-        };
-        header.seal(&mut self.bytes);
-        Batch {
-            bytes: self.bytes.freeze(),
-            header,
-        }
+        assert!(self.count > 0, "a batch has records");
+        let length = (self.buffer.len() - BATCH_HEADER) as u32;
+        self.buffer[24..28].copy_from_slice(&self.count.to_be_bytes());
+        self.buffer[28..32].copy_from_slice(&length.to_be_bytes());
+        let crc = batch_crc(&self.buffer);
+        self.buffer[36..40].copy_from_slice(&crc.to_be_bytes());
+        let bytes = self.buffer.freeze();
+        let header = Header::parse(&bytes).expect("a batch just made has a sound header");
+        Batch { header, bytes }
     }
 }
 
-// === impl Records ===
-
-impl Iterator for Records {
-    type Item = (Offset, Record);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.count == 0 {
-            return None;
-        }
-        let length = record_length(&self.left).expect("a batch is checked before it is a Batch");
-        let mut record = self.left.split_to(RECORD_HEADER_BYTES + length);
-        let (kind, flags) = (record[0], record[1]);
-        let body = record.split_off(RECORD_HEADER_BYTES);
-        let offset = self.next;
-        self.next = offset.next();
-        self.count -= 1;
-        Some((offset, Record { kind, flags, body }))
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.count as usize, Some(self.count as usize))
-    }
-}
-
-impl ExactSizeIterator for Records {}
+#[cfg(test)]
+mod tests;

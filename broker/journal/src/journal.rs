@@ -1,252 +1,517 @@
-//! The log's mirror in memory.
+//! The journal as the node's machine sees it: what is appended, what is synced, what waits.
+//!
+//! ```text
+//!   append, cut, store_* --> queue --poll_op, when no operation is out--> disk thread
+//!   Synced, Stored <------------------------ handle_done
+//! ```
+//! Invariants
+//! - `appended >= synced`. A cut lowers both in the same step; an operation that was given before
+//!   the cut can raise `synced` no further than the cut.
+//! - One operation is out at a time. What is asked meanwhile shares the next fdatasync.
+//! - Recent batches stay in memory, all that are not synced among them.
+
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use tandemmq_model::{Epoch, Now, Offset, Time};
 
 use crate::batch::Batch;
 use crate::control::Control;
-use crate::identity::Identity;
-use crate::ops::{DiskDone, DiskOp};
-use crate::reader::ReadOp;
+use crate::identity::{Identity, Witness};
+use crate::index::EpochStartAt;
+use crate::mutants::{self, Mutant};
+use crate::ops::{DiskDone, DiskOp, Item, Room, Work};
+use crate::read::{ReadOp, Wanted};
 use crate::recover::Recovered;
-use crate::witness::Witness;
+use crate::segment::DATA_AT;
 
-/// The last part of the reserve: only promises and EpochStart get it. An EpochStart has some
-/// hundred bytes, so this is thousands of elections.
-pub const ELECTION_BYTES: u64 = 4 * 1024 * 1024;
+/// The durable mark in the control file is at most this far behind, while something is written.
+const MARK_EVERY: Duration = Duration::from_secs(1);
 
-/// Limits of the journal.
+/// A full disk is asked again this often.
+const GROW_AGAIN: Duration = Duration::from_secs(1);
+
+/// The last of the reserve: for promises and EpochStart alone. An EpochStart takes 200 bytes, a
+/// promise none of it, so this is thousands of elections.
+pub(crate) const ELECTION_RESERVE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Limits of one journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JournalConfig {
-    /// Bytes of one segment file; 1 MiB to 1 GiB, default 64 MiB.
+    /// Bytes of one segment, at least 1 MiB.
     pub segment_bytes: u32,
-    /// `journal.maxBytes`: bytes that all segments together may take; none = as the disk allows.
+    /// `journal.maxBytes`: bytes of all segments and spares; none: the disk is the limit.
     pub max_bytes: Option<u64>,
-    /// Prepared room that producers never get; default 64 MiB.
+    /// Zero-filled ahead and kept: when no more can be had, producers are refused.
     pub reserve_bytes: u64,
-    /// Recent batches kept in memory for the slaves; default 16 MiB.
+    /// Bytes of recent batches kept in memory for slaves.
     pub tail_bytes_max: u64,
 }
 
-/// Where an epoch begins in the log.
+impl Default for JournalConfig {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 64 * 1024 * 1024,
+            max_bytes: None,
+            reserve_bytes: 64 * 1024 * 1024,
+            tail_bytes_max: 16 * 1024 * 1024,
+        }
+    }
+}
+
+/// What the disk still allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EpochStartAt {
-    /// The epoch.
-    pub epoch: Epoch,
-    /// Its first offset.
-    pub first: Offset,
-}
-
-/// What the journal has to tell.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum JournalEvent {
-    /// Everything up to this offset survives a power cut.
-    Synced(Offset),
-    /// What was stored under this ticket survives a power cut.
-    Stored(u64),
-    /// There is room again, or more than before: who was refused by `has_room` asks again.
-    Room,
-    /// The disk failed: abort the process at once, with this sentence.
-    Fatal(String),
-}
-
-/// What room there is left for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Space {
     /// Everything.
     Open,
-    /// Consumers go on, producers are refused: the reserve is being used.
+    /// No more can be had; what is left is for consumers.
     RefuseProducers,
-    /// Promises and EpochStart only (reason JournalFull).
+    /// Only promises and EpochStart (reason JournalFull).
     OnlyElection,
 }
 
-/// The log as it is on this member's disk, or on its way there.
-#[derive(Debug)]
+/// What happened to what was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JournalEvent {
+    /// Everything up to here is on this disk.
+    Synced(Offset),
+    /// Everything stored up to this ticket is on this disk.
+    Stored(u64),
+    /// Nothing about the disk is known any more: the process must end.
+    Fatal(String),
+}
+
+/// In-memory mirror of one member's log.
 pub struct Journal {
     config: JournalConfig,
-    recovered: Recovered,
+    identity: Identity,
+    control: Control,
+    witness: Vec<Witness>,
+    epochs: Vec<EpochStartAt>,
+    /// Recent batches, a gapless end of the log.
+    tail: VecDeque<Batch>,
+    tail_bytes: u64,
+    appended: Offset,
+    synced: Offset,
+    /// None after a cut to where the tail in memory does not reach.
+    last_crc: Option<u32>,
+    queue: Vec<Item>,
+    tickets: u64,
+    out: Option<Out>,
     events: VecDeque<JournalEvent>,
+    room: Room,
+    durable: Offset,
+    marked_at: Time,
+    /// A zero-filling was the last operation: the next one is a write if there is one.
+    prepared_last: bool,
+    grow_at: Option<Time>,
+    new_limit: bool,
+}
+
+/// The operation that is out.
+#[derive(Debug, Clone, Copy)]
+struct Out {
+    since: Time,
+    background: bool,
+    appended: Offset,
+    ticket: u64,
 }
 
 impl Journal {
-    /// The journal that `recover` found.
+    /// The mirror of what `recover` found.
     pub fn new(config: JournalConfig, recovered: Recovered) -> Self {
+        let end = recovered.index.lock().end;
+        let room = Room {
+            remaining: end
+                .place
+                .map_or(0, |place| recovered.current_bytes - place.position),
+            spares: recovered.spares.len() as u32,
+            can_grow: true,
+            wants_more: true,
+            used: recovered.used,
+        };
         Self {
             config,
-            recovered,
+            identity: recovered.identity,
+            control: recovered.control,
+            witness: recovered.witness,
+            epochs: recovered.epochs,
+            tail: VecDeque::new(),
+            tail_bytes: 0,
+            appended: end.last,
+            synced: end.last,
+            last_crc: Some(end.crc),
+            queue: Vec::new(),
+            tickets: 0,
+            out: None,
             events: VecDeque::new(),
+            room,
+            durable: recovered.stored.durable,
+            marked_at: Time::ZERO,
+            prepared_last: false,
+            grow_at: None,
+            new_limit: false,
         }
     }
 
-    // === what the machine tells ===
+    // === what is asked of it ===
 
-    /// Puts a batch behind the log. Asserts that it belongs there (base, previous checksum, epoch
-    /// not below the last) and that there is room (`has_room`).
-    pub fn append(&mut self, _batch: Batch) {
-        unimplemented!()
+    /// Puts a batch behind the last one. It must follow it, and there must be room.
+    pub fn append(&mut self, batch: Batch) {
+        assert_eq!(batch.base(), self.appended.next(), "a log has no gaps");
+        assert!(
+            batch.epoch() >= self.last_epoch(),
+            "epochs along a log never decrease"
+        );
+        if let Some(crc) = self.last_crc {
+            assert_eq!(batch.previous_crc(), crc, "a batch names the one before it");
+        }
+        if self.last_epoch() < batch.epoch() {
+            self.epochs.push(EpochStartAt {
+                epoch: batch.epoch(),
+                first: batch.base(),
+            });
+        }
+        self.appended = batch.last();
+        self.last_crc = Some(batch.crc());
+        self.take_room(batch.bytes().len() as u64);
+        self.remember(batch.clone());
+        self.queue.push(Item::Append(batch));
     }
 
-    /// The log ends at `to` now, which must be the end of a batch (`is_batch_end`); `synced` falls
-    /// in the same step. Store the cut mark first (row 7).
-    pub fn cut(&mut self, _to: Offset) {
-        unimplemented!()
+    /// Ends the log behind `to`, the end of a batch; `synced` goes down in the same step.
+    pub fn cut(&mut self, to: Offset) {
+        assert!(to < self.appended, "a cut takes something away");
+        while self.tail.back().is_some_and(|batch| batch.base() > to) {
+            let batch = self.tail.pop_back().expect("there is a last one");
+            self.tail_bytes -= batch.bytes().len() as u64;
+        }
+        self.last_crc = match self.tail.back() {
+            Some(batch) => Some(batch.crc()),
+            None if to == Offset::ZERO => Some(0),
+            None => None,
+        };
+        self.epochs.retain(|row| row.first <= to);
+        self.appended = to;
+        if !mutants::on(Mutant::SyncedNotLoweredByCut) {
+            self.synced = self.synced.min(to);
+        }
+        if let Some(out) = &mut self.out {
+            out.appended = out.appended.min(to);
+        }
+        self.durable = self.durable.min(to);
+        self.queue.push(Item::Cut(to));
     }
 
-    /// Stores promise, log state and cut mark; `Stored(ticket)` tells when they are durable. Never
-    /// overtaken by an append or a cut that comes later.
-    pub fn store_control(&mut self, _control: Control) -> u64 {
-        unimplemented!()
+    /// Stores promise, log state and cut mark; a ticket that `Stored` will name.
+    pub fn store_control(&mut self, control: Control) -> u64 {
+        self.control = control;
+        self.store(Item::Control(control))
     }
 
     /// Stores the identity.
-    pub fn store_identity(&mut self, _identity: Identity) -> u64 {
-        unimplemented!()
+    pub fn store_identity(&mut self, identity: Identity) -> u64 {
+        self.identity = identity.clone();
+        self.store(Item::Identity(identity))
     }
 
-    /// Stores the witness table.
-    pub fn store_witness(&mut self, _witness: Vec<Witness>) -> u64 {
-        unimplemented!()
+    /// Stores the memory of the peers. Several in one operation become the last of them.
+    pub fn store_witness(&mut self, witness: Vec<Witness>) -> u64 {
+        self.witness.clone_from(&witness);
+        self.queue.retain(|item| !matches!(item, Item::Witness(_)));
+        self.store(Item::Witness(witness))
     }
 
-    /// Another `journal.maxBytes`; takes effect at once.
-    pub fn set_max_bytes(&mut self, max_bytes: Option<u64>) {
-        self.config.max_bytes = max_bytes;
+    fn store(&mut self, item: Item) -> u64 {
+        self.queue.push(item);
+        self.tickets += 1;
+        self.tickets
     }
 
-    // === the disk ===
-
-    /// The next operation for the disk thread. Self-clocked: what is appended while a sync is out
-    /// goes with the next one.
-    pub fn poll_op(&mut self, _now: Now) -> Option<DiskOp> {
-        unimplemented!()
+    /// Changes `journal.maxBytes`; writing resumes by itself if that makes room.
+    pub fn set_max_bytes(&mut self, limit: Option<u64>) {
+        self.config.max_bytes = limit;
+        self.new_limit = true;
     }
 
-    /// An operation has ended; in the order they were polled.
-    pub fn handle_done(&mut self, _now: Now, _done: DiskDone) {
-        unimplemented!()
+    // === to and from the disk thread ===
+
+    /// The next operation for the disk thread, when none is out.
+    pub fn poll_op(&mut self, now: Now) -> Option<DiskOp> {
+        if self.out.is_some() {
+            return None;
+        }
+        let work = self.next_work(now)?;
+        let background = !matches!(work, Work::Write { .. });
+        self.prepared_last = background;
+        self.out = Some(Out {
+            since: now.boot,
+            background,
+            appended: self.appended,
+            ticket: self.tickets,
+        });
+        Some(DiskOp { work })
     }
 
-    /// What has happened.
+    fn next_work(&mut self, now: Now) -> Option<Work> {
+        if std::mem::take(&mut self.new_limit) {
+            self.grow_at = None;
+            return Some(Work::Limit(self.config.max_bytes));
+        }
+        let wants_prepare = self.room.wants_more && self.grow_at.is_none();
+        if !self.queue.is_empty() && (self.prepared_last || !wants_prepare) {
+            return Some(self.write(now));
+        }
+        if wants_prepare {
+            return Some(Work::Prepare);
+        }
+        None
+    }
+
+    fn write(&mut self, now: Now) -> Work {
+        let mark = now.boot.since(self.marked_at) >= MARK_EVERY && self.appended > self.durable;
+        if mark {
+            self.marked_at = now.boot;
+        }
+        Work::Write {
+            items: std::mem::take(&mut self.queue),
+            mark,
+        }
+    }
+
+    /// The disk thread did the operation that was out.
+    pub fn handle_done(&mut self, now: Now, done: DiskDone) {
+        let Some(out) = self.out.take() else { return };
+        let done = match done.result {
+            Ok(done) => done,
+            Err(reason) => {
+                self.events.push_back(JournalEvent::Fatal(reason));
+                return;
+            }
+        };
+        self.durable = self.durable.max(done.durable.min(out.appended));
+        self.learn_room(now, done.room);
+        if out.background {
+            return;
+        }
+        if out.appended > self.synced {
+            self.synced = out.appended;
+            self.forget_tail();
+            self.events.push_back(JournalEvent::Synced(self.synced));
+        }
+        if out.ticket > 0 {
+            self.events.push_back(JournalEvent::Stored(out.ticket));
+        }
+    }
+
+    /// What happened.
     pub fn poll_event(&mut self) -> Option<JournalEvent> {
         self.events.pop_front()
     }
 
-    /// When `handle_timeout` is wanted.
+    /// When a full disk is to be asked again.
     pub fn poll_timeout(&self) -> Option<Time> {
-        unimplemented!()
+        self.grow_at
     }
 
-    /// The time has come (or any other moment: harmless).
-    pub fn handle_timeout(&mut self, _now: Now) {
-        unimplemented!()
+    /// The time of `poll_timeout` has come.
+    pub fn handle_timeout(&mut self, now: Now) {
+        if self.grow_at.is_some_and(|at| at <= now.boot) {
+            self.grow_at = None;
+        }
     }
 
-    /// Nothing appended waits for the disk: the master seals its next batch now.
+    /// No write is out or waits: the master seals its next batch now.
     pub fn is_idle(&self) -> bool {
-        unimplemented!()
+        self.queue.is_empty() && self.out.is_none_or(|out| out.background)
     }
 
-    /// Since when the disk thread has been at the operation it is at (H13); none: it has nothing
-    /// to do.
+    /// Since when the operation that is out has been out (H13).
     pub fn stalled_since(&self) -> Option<Time> {
-        unimplemented!()
-    }
-
-    // === the log ===
-
-    /// Last offset of the log.
-    pub fn appended(&self) -> Offset {
-        unimplemented!()
-    }
-
-    /// Up to here it survives a power cut.
-    pub fn synced(&self) -> Offset {
-        unimplemented!()
-    }
-
-    /// Epoch of the last record, 0 when there is none.
-    pub fn last_epoch(&self) -> Epoch {
-        unimplemented!()
-    }
-
-    /// Checksum of the last batch, 0 when there is none.
-    pub fn last_crc(&self) -> u32 {
-        unimplemented!()
-    }
-
-    /// Epoch and offset of the last synced record.
-    pub fn synced_tail(&self) -> (Epoch, Offset) {
-        unimplemented!()
-    }
-
-    /// The epoch of that record; none beyond `appended`, epoch 0 at offset 0.
-    pub fn epoch_at(&self, _offset: Offset) -> Option<Epoch> {
-        unimplemented!()
-    }
-
-    /// Where each epoch begins, ascending.
-    pub fn epochs(&self) -> &[EpochStartAt] {
-        unimplemented!()
-    }
-
-    /// True when the log may be cut to there.
-    pub fn is_batch_end(&self, _offset: Offset) -> bool {
-        unimplemented!()
-    }
-
-    /// The greatest end of a batch that is not above `offset`; none when that is too far back.
-    pub fn batch_end_at_or_before(&self, _offset: Offset) -> Option<Offset> {
-        unimplemented!()
-    }
-
-    /// Batches from memory, the first one holding `from`, at most that many bytes but at least one
-    /// batch; empty behind the end of the log; none: too old, use `read_batches`.
-    pub fn tail_batches(&self, _from: Offset, _bytes_max: usize) -> Option<Vec<Batch>> {
-        unimplemented!()
-    }
-
-    /// A read of batches, the first one holding `from`.
-    pub fn read_batches(&self, _from: Offset, _bytes_max: usize) -> ReadOp {
-        unimplemented!()
-    }
-
-    /// A read of single records.
-    pub fn read_records(&self, _offsets: Vec<Offset>) -> ReadOp {
-        unimplemented!()
+        self.out.map(|out| out.since)
     }
 
     // === room ===
 
-    /// What room is left for.
+    fn learn_room(&mut self, now: Now, room: Room) {
+        self.room = room;
+        if room.wants_more && !room.can_grow {
+            self.grow_at.get_or_insert(now.boot + GROW_AGAIN);
+        } else {
+            self.grow_at = None;
+        }
+        let waiting: Vec<u64> = self
+            .queue
+            .iter()
+            .filter_map(|item| match item {
+                Item::Append(batch) => Some(batch.bytes().len() as u64),
+                _ => None,
+            })
+            .collect();
+        for bytes in waiting {
+            self.take_room(bytes);
+        }
+    }
+
+    /// Places a batch as the disk thread will.
+    fn take_room(&mut self, bytes: u64) {
+        let fresh = u64::from(self.config.segment_bytes) - DATA_AT;
+        if bytes <= self.room.remaining {
+            self.room.remaining -= bytes;
+        } else if bytes <= fresh && self.room.spares > 0 {
+            self.room.spares -= 1;
+            self.room.remaining = fresh - bytes;
+        } else {
+            // Too large for a segment, or none is ready: it gets one made for it.
+            self.room.remaining = fresh.saturating_sub(bytes);
+        }
+    }
+
+    /// True when a batch of that size can be written now, without waiting for a zero-filling that
+    /// the disk may refuse.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        let bytes = bytes as u64;
+        let fresh = u64::from(self.config.segment_bytes) - DATA_AT;
+        bytes <= self.room.remaining || bytes <= fresh && self.room.spares > 0 || self.room.can_grow
+    }
+
+    /// Room that is there for sure.
+    fn room_bytes(&self) -> u64 {
+        let fresh = u64::from(self.config.segment_bytes) - DATA_AT;
+        self.room.remaining + u64::from(self.room.spares) * fresh
+    }
+
+    /// What the disk still allows.
     pub fn space(&self) -> Space {
-        unimplemented!()
+        match self.room_bytes() {
+            _ if self.room.can_grow => Space::Open,
+            room if room <= ELECTION_RESERVE_BYTES.min(self.config.reserve_bytes / 4) => {
+                Space::OnlyElection
+            }
+            room if room <= self.config.reserve_bytes => Space::RefuseProducers,
+            _ => Space::Open,
+        }
     }
 
-    /// True when a batch of that many bytes may be appended now.
-    pub fn has_room(&self, _bytes: usize) -> bool {
-        unimplemented!()
+    /// Bytes of all segments and spares.
+    pub const fn used_bytes(&self) -> u64 {
+        self.room.used
     }
 
-    /// Bytes of all segment files.
-    pub fn used_bytes(&self) -> u64 {
-        unimplemented!()
+    // === what is in it ===
+
+    /// Last record appended.
+    pub const fn appended(&self) -> Offset {
+        self.appended
     }
 
-    // === what is durable, or on its way ===
-
-    /// As last given to `store_control`.
-    pub fn control(&self) -> &Control {
-        &self.recovered.control
+    /// Last record that is on this disk.
+    pub const fn synced(&self) -> Offset {
+        self.synced
     }
 
-    /// As last given to `store_identity`.
-    pub fn identity(&self) -> &Identity {
-        &self.recovered.identity
+    /// Epoch of the last record appended.
+    pub fn last_epoch(&self) -> Epoch {
+        self.epochs.last().map_or(Epoch(0), |row| row.epoch)
     }
 
-    /// As last given to `store_witness`.
+    /// CRC of the last batch; none right after a deep cut, where only the disk thread knows it.
+    pub const fn last_crc(&self) -> Option<u32> {
+        self.last_crc
+    }
+
+    /// Last epoch and offset of what is on this disk.
+    pub fn synced_tail(&self) -> (Epoch, Offset) {
+        (self.epoch_at(self.synced).unwrap_or(Epoch(0)), self.synced)
+    }
+
+    /// Epoch of the record at that offset; 0 at offset 0, none beyond the end.
+    pub fn epoch_at(&self, offset: Offset) -> Option<Epoch> {
+        if offset > self.appended {
+            return None;
+        }
+        let after = self.epochs.partition_point(|row| row.first <= offset);
+        Some(
+            after
+                .checked_sub(1)
+                .map_or(Epoch(0), |at| self.epochs[at].epoch),
+        )
+    }
+
+    /// The first record of each epoch, in order.
+    pub fn epochs(&self) -> &[EpochStartAt] {
+        &self.epochs
+    }
+
+    /// Batches from the one that begins at `from`, as far as they are in memory; none when they
+    /// must be read. Empty at the end of the log.
+    pub fn tail_batches(&self, from: Offset, bytes_max: usize) -> Option<Vec<Batch>> {
+        if from > self.appended {
+            return Some(Vec::new());
+        }
+        let first = self.tail.partition_point(|batch| batch.last() < from);
+        if self.tail.get(first).is_none_or(|batch| batch.base() > from) {
+            return None;
+        }
+        let mut bytes = 0;
+        let fits = |batch: &&Batch| {
+            let before = bytes;
+            bytes += batch.bytes().len();
+            before == 0 || bytes <= bytes_max
+        };
+        Some(self.tail.range(first..).take_while(fits).cloned().collect())
+    }
+
+    /// Reads batches from the disk.
+    pub const fn read_batches(&self, from: Offset, bytes_max: usize) -> ReadOp {
+        ReadOp {
+            what: Wanted::Batches { from, bytes_max },
+        }
+    }
+
+    /// Reads single records from the disk, by ascending offset.
+    pub const fn read_records(&self, offsets: Vec<Offset>) -> ReadOp {
+        ReadOp {
+            what: Wanted::Records(offsets),
+        }
+    }
+
+    /// Promise, log state, cut mark as last handed in.
+    pub const fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// Identity as last handed in.
+    pub const fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Memory of the peers as last handed in.
     pub fn witness(&self) -> &[Witness] {
-        &self.recovered.witness
+        &self.witness
+    }
+
+    // === recent batches ===
+
+    fn remember(&mut self, batch: Batch) {
+        self.tail_bytes += batch.bytes().len() as u64;
+        self.tail.push_back(batch);
+        self.forget_tail();
+    }
+
+    /// Oldest first, never what is not synced.
+    fn forget_tail(&mut self) {
+        while self.tail_bytes > self.config.tail_bytes_max
+            && self
+                .tail
+                .front()
+                .is_some_and(|batch| batch.last() <= self.synced)
+        {
+            let batch = self.tail.pop_front().expect("there is a first one");
+            self.tail_bytes -= batch.bytes().len() as u64;
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

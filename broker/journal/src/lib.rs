@@ -1,44 +1,43 @@
-//! The journal of one member: what is on its disk, and how it gets there.
+//! The journal: one totally ordered log per group, on the disk of every member.
 //!
 //! ```text
-//!   node task                    disk thread                 reading threads
-//!   Journal --DiskOp--> DiskWorker<S: Storage>            Reader<S: Storage>
-//!           <-DiskDone-                          --ReadOp-->      <-ReadDone-
+//!   Journal (in the node's machine)  --DiskOp-->  DiskWorker<S> (one thread)  --->  Storage
+//!            ^                       <--DiskDone--                                     ^
+//!            +------------------- recover(storage) at start        Reader<S> ---------+
 //! ```
-//! `recover` finds out at the start what the disk holds; `Journal` is the log's mirror in memory and
-//! decides what is done next; `DiskWorker` does it, one operation after the other; `Reader` reads
-//! beside them. Nothing here knows a file, a clock or a thread: all of that is behind `Storage`.
+//! Pure: files are behind [`Storage`], time is an argument. The same worker runs on a real disk and
+//! on the simulated one.
 //!
 //! Invariants
-//! - A batch is made once and stored byte for byte; the log is whole batches, chained by checksum.
-//! - `synced` is what survives a power cut. It falls in the same step as a cut.
-//! - What was synced is never given up silently: damage below the durable mark is stored as
-//!   `NeedsRepair` before anybody can ask this member for its vote.
+//! - A batch is made once, by the master of one epoch, and stored byte for byte by every member.
+//! - A log is whole batches; each names the CRC of the one before.
+//! - What is reported as synced survives a crash; it is lowered only by a cut, in the same step.
+//! - Operations are done in the order they were given; what was stored first is durable first.
 //!
-//! Not here: whose promise may be given, where a log is to be cut, what a record means (`cluster`,
-//! `engine`). No recycling of segments yet.
+//! Not here: who may append or cut (`tandemmq-cluster`), what a record means (its owner).
 
 mod batch;
 mod control;
 mod format;
 mod identity;
+mod index;
 mod journal;
 pub mod mutants;
 mod ops;
-mod reader;
+mod read;
 mod recover;
+mod segment;
 mod storage;
-mod witness;
 mod worker;
 
-pub use batch::{Batch, BatchBuilder, Records};
+pub use batch::{Batch, BatchBuilder};
 pub use control::{Control, LogState};
-pub use format::{FORMAT_GREATEST, FORMAT_LEAST, FormatError};
-pub use identity::{Founding, Identity};
-pub use journal::{ELECTION_BYTES, EpochStartAt, Journal, JournalConfig, JournalEvent, Space};
+pub use format::FormatError;
+pub use identity::{Founding, Identity, Witness, format};
+pub use index::EpochStartAt;
+pub use journal::{Journal, JournalConfig, JournalEvent, Space};
 pub use ops::{DiskDone, DiskOp};
-pub use reader::{ReadDone, ReadError, ReadOp, Reader};
-pub use recover::{RecoverError, Recovered, RecoveredLog, RecoveryReport, format, recover};
-pub use storage::{Storage, StorageError};
-pub use witness::Witness;
+pub use read::{ReadDone, ReadOp, Reader};
+pub use recover::{RecoverError, Recovered, Report, recover};
+pub use storage::{MemStorage, Storage, StorageError, contract_tests};
 pub use worker::DiskWorker;

@@ -38,7 +38,7 @@ pub enum ReadDone {
 }
 
 /// Reads for one member. Cheap to clone; one per thread.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Reader<S> {
     storage: S,
     index: SharedIndex,
