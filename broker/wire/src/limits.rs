@@ -11,7 +11,7 @@ use tandemmq_model::limits::{FRAME_BYTES_MAX, NAME_BYTES_MAX, SUBSCRIPTIONS_MAX}
 /// times over.
 pub const UNAUTHENTICATED_FRAME_BYTES_MAX: usize = 16 * 1024;
 
-/// Headers of one frame; ActiveMQ's `maxHeaders`-like bound since CVE-2026-53916.
+/// Headers of one frame, ActiveMQ's `MAX_HEADERS`.
 pub const HEADERS_MAX: usize = 1_000;
 
 /// Bytes of one header line, ActiveMQ's `MAX_HEADER_LENGTH`.
