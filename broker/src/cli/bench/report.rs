@@ -1,0 +1,187 @@
+//! What a benchmark found, for people and for scripts.
+
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use crate::cli::bench::machine::Machine;
+use crate::cli::bench::probe::Probe;
+use crate::cli::bench::stats::{Spread, Summary};
+use crate::cli::bench::throughput::{BODY_BYTES, Load, Measured};
+use crate::cli::show;
+
+/// Everything, in the order of a run. A part that was not measured is empty.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Report {
+    machine: Machine,
+    replicas: usize,
+    body_bytes: usize,
+    /// One thread: p50 of 4 KiB write + fdatasync, each round.
+    probe_alone: Vec<Summary>,
+    /// Three threads at once.
+    probe_three: Vec<Summary>,
+    throughput: Vec<Row>,
+    /// Resident bytes of each broker some seconds after the start.
+    pub(super) idle: Vec<u64>,
+    /// From each kill of the master to the next receipt.
+    #[serde(serialize_with = "as_summary")]
+    pub(super) failover: Vec<Duration>,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    load: &'static str,
+    rounds: Vec<Measured>,
+}
+
+// === impl Report ===
+
+impl Report {
+    /// Nothing measured yet.
+    pub(super) fn new(replicas: usize) -> Self {
+        Self {
+            machine: Machine::here(),
+            replicas,
+            body_bytes: BODY_BYTES,
+            probe_alone: Vec::new(),
+            probe_three: Vec::new(),
+            throughput: Vec::new(),
+            idle: Vec::new(),
+            failover: Vec::new(),
+        }
+    }
+
+    /// One more probe of the disk.
+    pub(super) fn add_probe(&mut self, probe: Probe) {
+        self.probe_alone.push(probe.alone);
+        self.probe_three.push(probe.three);
+    }
+
+    /// One more round of a load.
+    pub(super) fn add_throughput(&mut self, load: Load, measured: Measured) {
+        match self.throughput.iter_mut().find(|row| row.load == load.name) {
+            Some(row) => row.rounds.push(measured),
+            None => self.throughput.push(Row {
+                load: load.name,
+                rounds: vec![measured],
+            }),
+        }
+    }
+
+    /// For people.
+    pub(super) fn print(&self) {
+        let machine = &self.machine;
+        println!(
+            "{}, commit {}, tandemmq {} ({}), {} cores, {}, Linux {}",
+            machine.date,
+            machine.commit,
+            machine.version,
+            machine.profile,
+            machine.cores,
+            machine.processor,
+            machine.kernel,
+        );
+        if !self.probe_alone.is_empty() {
+            self.print_probe();
+        }
+        if !self.throughput.is_empty() {
+            self.print_throughput();
+        }
+        if !self.idle.is_empty() {
+            let mib = |bytes: &u64| format!("{:.1} MiB", *bytes as f64 / f64::from(1 << 20));
+            let all: Vec<String> = self.idle.iter().map(mib).collect();
+            println!(
+                "\nIdle memory of each broker (resident): {}",
+                all.join(", ")
+            );
+        }
+        if !self.failover.is_empty() {
+            self.print_failover();
+        }
+    }
+
+    fn print_probe(&self) {
+        let mut table = show::table(&["DISK: 4 KiB write + fdatasync", "p50", "p99"], &[1, 2]);
+        for (name, rounds) in [
+            ("alone", &self.probe_alone),
+            ("three at once", &self.probe_three),
+        ] {
+            let p50 = spread_of(rounds.iter().map(|summary| summary.p50));
+            let p99 = spread_of(rounds.iter().map(|summary| summary.p99));
+            table.add_row([name.to_owned(), p50, p99]);
+        }
+        println!();
+        show::print_table(&table);
+    }
+
+    fn print_throughput(&self) {
+        let title = format!(
+            "PERSISTENT SENDS, {} B, {} REPLICAS",
+            self.body_bytes, self.replicas
+        );
+        let headings = [
+            title.as_str(),
+            "msg/s",
+            "p50",
+            "p99",
+            "CPU µs/msg",
+            "GENERATOR µs/msg",
+        ];
+        let mut table = show::table(&headings, &[1, 2, 3, 4, 5]);
+        for row in &self.throughput {
+            let of = |figure: fn(&Measured) -> f64| Spread::of(row.rounds.iter().map(figure));
+            let times =
+                |figure: fn(&Measured) -> Duration| spread_of(row.rounds.iter().map(figure));
+            table.add_row([
+                row.load.to_owned(),
+                whole(of(|measured| measured.rate)),
+                times(|measured| measured.latency.p50),
+                times(|measured| measured.latency.p99),
+                tenths(of(|measured| measured.cpu_micros)),
+                tenths(of(|measured| measured.generator_micros)),
+            ]);
+        }
+        println!();
+        show::print_table(&table);
+        println!(
+            "Median of {} rounds (least – greatest).",
+            self.throughput[0].rounds.len()
+        );
+    }
+
+    fn print_failover(&self) {
+        let summary = Summary::of(&self.failover);
+        println!(
+            "\nkill -9 of the master to the next receipt, {} kills: p50 {}, p99 {}, max {}",
+            summary.count,
+            show::duration(summary.p50),
+            show::duration(summary.p99),
+            show::duration(summary.max),
+        );
+    }
+}
+
+fn spread_of(times: impl Iterator<Item = Duration>) -> String {
+    let spread = Spread::of(times.map(|time| time.as_secs_f64()));
+    let [median, min, max] = [spread.median, spread.min, spread.max]
+        .map(|seconds| show::duration(Duration::from_secs_f64(seconds)));
+    format!("{median} ({min} – {max})")
+}
+
+fn whole(spread: Spread) -> String {
+    let [median, min, max] =
+        [spread.median, spread.min, spread.max].map(|figure| show::thousands(figure as u64));
+    format!("{median} ({min} – {max})")
+}
+
+fn tenths(spread: Spread) -> String {
+    format!(
+        "{:.1} ({:.1} – {:.1})",
+        spread.median, spread.min, spread.max
+    )
+}
+
+fn as_summary<S: Serializer>(times: &[Duration], serializer: S) -> Result<S::Ok, S::Error> {
+    Summary::of(times).serialize(serializer)
+}

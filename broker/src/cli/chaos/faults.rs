@@ -1,0 +1,236 @@
+//! The faults, each with its measure: how long the load had no receipts.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use rustix::process::Signal;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::checker::SendId;
+use crate::cli::chaos::phase::Load;
+use crate::cli::judged::send_frame;
+use crate::stomp_client::{Connection, HeartBeat, body_of};
+use crate::supervisor::local_group::{LocalGroup, describe};
+use crate::supervisor::observe::GroupView;
+
+/// From a fault until receipts flow again, and until every broker is in step again: seconds where
+/// it was measured, so this only ends a run that hangs.
+const RECOVERY_MAX: Duration = Duration::from_secs(60);
+
+/// The greatest pause between two faults. It is drawn anew each time, so that kills meet every
+/// moment of a commit.
+const PAUSE_MAX_MS: u32 = 300;
+
+/// The producer that stays on the stopped master.
+const STAYER: u32 = 9;
+
+/// What it sends before the master is stopped, and meanwhile: one each so often.
+const STAYER_FIRST: u64 = 50;
+const STAYER_PAUSE: Duration = Duration::from_millis(50);
+
+/// After SIGCONT it is listened to for at most so long; a broker that is no master any more closes
+/// its connections at once.
+const STAYER_END_MAX: Duration = Duration::from_secs(15);
+
+/// SIGKILL of whoever is master.
+pub(super) async fn kill_master(
+    group: &LocalGroup,
+    load: &Load,
+    times: u32,
+) -> anyhow::Result<Vec<Duration>> {
+    let mut outages = Vec::new();
+    for _ in 0..times {
+        let master = master_of(group).await?;
+        load.run.begin_outage();
+        group.signal(&[master], Signal::KILL).await?;
+        outages.push(wait_for_receipt(group, load).await?);
+        group
+            .wait_for(
+                "all brokers in step again",
+                RECOVERY_MAX,
+                GroupView::is_whole,
+            )
+            .await?;
+        random_pause().await?;
+    }
+    Ok(outages)
+}
+
+/// SIGKILL of all.
+pub(super) async fn kill_all(
+    group: &LocalGroup,
+    load: &Load,
+    times: u32,
+) -> anyhow::Result<Vec<Duration>> {
+    let mut outages = Vec::new();
+    for _ in 0..times {
+        load.run.begin_outage();
+        group.signal(&group.names(), Signal::KILL).await?;
+        outages.push(wait_for_receipt(group, load).await?);
+        group
+            .wait_for(
+                "all brokers in step again",
+                RECOVERY_MAX,
+                GroupView::is_whole,
+            )
+            .await?;
+        random_pause().await?;
+    }
+    Ok(outages)
+}
+
+/// SIGSTOP and SIGCONT of the master. One producer stays on its connection to it, goes on sending
+/// into the kernel's buffer, and writes down every receipt that comes after SIGCONT: the checker
+/// finds one that is not in the committed log as a lost message.
+pub(super) async fn stop_master(
+    group: &LocalGroup,
+    load: &Load,
+    time: Duration,
+) -> anyhow::Result<Vec<Duration>> {
+    let master = master_of(group).await?;
+    let mut stayer = Stayer::open(group, load, &master).await?;
+    for _ in 0..STAYER_FIRST {
+        stayer.send();
+    }
+    load.run.begin_outage();
+    group
+        .signal(std::slice::from_ref(&master), Signal::STOP)
+        .await?;
+    let stopped = Instant::now();
+    while stopped.elapsed() < time {
+        stayer.send();
+        stayer.listen(STAYER_PAUSE).await;
+    }
+    let taken_over = group.view().await;
+    let outage = load.run.outage();
+    group
+        .signal(std::slice::from_ref(&master), Signal::CONT)
+        .await?;
+    if taken_over.master.is_none() {
+        bail!(
+            "nobody took over within {time:?}: {}",
+            describe(&taken_over)
+        );
+    }
+    stayer.listen_to_the_end().await;
+    group
+        .wait_for(
+            "all brokers in step again",
+            RECOVERY_MAX,
+            GroupView::is_whole,
+        )
+        .await?;
+    match outage {
+        Some(outage) => Ok(vec![outage]),
+        None => bail!("no producer had a receipt while the master was stopped for {time:?}"),
+    }
+}
+
+async fn master_of(group: &LocalGroup) -> anyhow::Result<String> {
+    let view = group.view().await;
+    view.master
+        .clone()
+        .with_context(|| format!("there is no master: {}", describe(&view)))
+}
+
+async fn wait_for_receipt(group: &LocalGroup, load: &Load) -> anyhow::Result<Duration> {
+    let begun = Instant::now();
+    loop {
+        if let Some(outage) = load.run.outage() {
+            return Ok(outage);
+        }
+        if begun.elapsed() > RECOVERY_MAX {
+            let view = group.view().await;
+            bail!(
+                "no receipt for {RECOVERY_MAX:?}; the group is: {}",
+                describe(&view)
+            );
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
+async fn random_pause() -> anyhow::Result<()> {
+    let millis = getrandom::u32().context("no randomness")? % PAUSE_MAX_MS;
+    sleep(Duration::from_millis(u64::from(millis))).await;
+    Ok(())
+}
+
+/// A producer that never gives its connection up.
+struct Stayer<'a> {
+    load: &'a Load,
+    connection: Option<Connection>,
+    body: bytes::Bytes,
+    sequence: u64,
+}
+
+impl<'a> Stayer<'a> {
+    async fn open(group: &LocalGroup, load: &'a Load, master: &str) -> anyhow::Result<Self> {
+        let entry = group.entry();
+        let broker = entry.brokers.iter().find(|broker| broker.name == master);
+        let address = broker
+            .context("the master is one of the group")?
+            .addresses
+            .stomp
+            .clone();
+        let connection = Connection::open(&address, None, HeartBeat::None).await?;
+        Ok(Self {
+            load,
+            connection: Some(connection),
+            body: body_of(64),
+            sequence: 0,
+        })
+    }
+
+    fn send(&mut self) {
+        let Some(connection) = &mut self.connection else {
+            return;
+        };
+        self.sequence += 1;
+        let id = SendId {
+            producer: STAYER,
+            sequence: self.sequence,
+        };
+        self.load.run.checker.borrow_mut().written(id);
+        let frame = send_frame(&self.load.busy, id, &self.body);
+        connection.queue(&frame.header("receipt", self.sequence.to_string()));
+    }
+
+    /// Writes and reads for so long.
+    async fn listen(&mut self, time: Duration) {
+        let Some(connection) = &mut self.connection else {
+            return sleep(time).await;
+        };
+        let until = Instant::now() + time;
+        while let Ok(next) = tokio::time::timeout_at(until, connection.next()).await {
+            let Ok(frame) = next else {
+                self.connection = None;
+                return;
+            };
+            let sequence = frame.get("receipt-id").and_then(|id| id.parse().ok());
+            if let Some(sequence) = sequence {
+                let id = SendId {
+                    producer: STAYER,
+                    sequence,
+                };
+                let mut checker = self.load.run.checker.borrow_mut();
+                match &*frame.command {
+                    "RECEIPT" => checker.acknowledged(id),
+                    "ERROR" => checker.refused(id),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    async fn listen_to_the_end(&mut self) {
+        let to_the_end = async {
+            while self.connection.is_some() {
+                self.listen(Duration::from_millis(100)).await;
+            }
+        };
+        // A broker that became master again keeps the connection; then there is nothing to wait
+        // for either.
+        let _ = timeout(STAYER_END_MAX, to_the_end).await;
+    }
+}

@@ -1,0 +1,225 @@
+//! Asking a broker's metrics port for `/status`.
+//!
+//! A plain HTTP/1.1 GET: one request a connection, the whole answer, with a time limit and a limit
+//! on its size. Fields that this version does not know are ignored, those that are missing have
+//! defaults, so that tools and brokers of neighbouring versions understand each other.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+/// A broker that says nothing for so long counts as down: it answers in milliseconds or never.
+pub(crate) const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Bytes of an answer. 10,000 destinations with 300 bytes each fit.
+const ANSWER_BYTES_MAX: u64 = 16 << 20;
+
+/// `/status` of one broker.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct BrokerStatus {
+    /// Its name.
+    pub(crate) broker_name: String,
+    /// Its group.
+    pub(crate) group: String,
+    /// Its process.
+    pub(crate) pid: u32,
+    /// Where it listens.
+    pub(crate) addresses: StatusAddresses,
+    /// `master`, `slave` or `candidate`.
+    pub(crate) role: String,
+    /// Promised epoch; a master's own.
+    pub(crate) epoch: u64,
+    /// Takes clients.
+    pub(crate) serving: bool,
+    /// In sync, or master.
+    pub(crate) ready: bool,
+    /// How far its journal is.
+    pub(crate) offsets: StatusOffsets,
+    /// A short word, or empty.
+    pub(crate) reason: String,
+    /// A sentence about it.
+    pub(crate) message: String,
+    /// The group's brokers as it sees them.
+    pub(crate) members: Vec<MemberStatus>,
+    /// Destinations.
+    pub(crate) destinations: Vec<DestinationStatus>,
+}
+
+/// Where a broker listens.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub(crate) struct StatusAddresses {
+    /// Clients.
+    pub(crate) stomp: String,
+    /// The other brokers.
+    pub(crate) peers: String,
+}
+
+/// The four offsets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct StatusOffsets {
+    /// Written.
+    pub(crate) appended: u64,
+    /// On its disk.
+    pub(crate) synced: u64,
+    /// On a quorum's disks.
+    pub(crate) committed: u64,
+    /// In its engine.
+    pub(crate) applied: u64,
+}
+
+/// One broker of the group as another one sees it.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct MemberStatus {
+    /// Its name.
+    pub(crate) name: String,
+    /// Records behind the master; only the master knows.
+    pub(crate) lag: Option<u64>,
+    /// In step.
+    pub(crate) in_sync: bool,
+    /// Why not.
+    pub(crate) reason: String,
+}
+
+/// One destination's figures.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct DestinationStatus {
+    /// Its name.
+    pub(crate) name: String,
+    /// `queue`, `topic`, …
+    pub(crate) kind: String,
+    /// Messages in it.
+    pub(crate) depth: u64,
+    /// Subscriptions.
+    pub(crate) consumers: u64,
+    /// Delivered, not acknowledged.
+    pub(crate) in_flight: u64,
+    /// Arrived.
+    pub(crate) enqueued: u64,
+    /// Acknowledged.
+    pub(crate) dequeued: u64,
+    /// Deliveries.
+    pub(crate) dispatched: u64,
+    /// Expired.
+    pub(crate) expired: u64,
+    /// Moved to the dead letter queue.
+    pub(crate) dead_lettered: u64,
+}
+
+/// Why there is no status. Retryable: the broker may come back.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StatusError {
+    /// Nothing listens, or the connection broke.
+    #[error("no answer from {address}: {error}")]
+    Io {
+        /// Who was asked.
+        address: String,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// It listens but says nothing.
+    #[error("no answer from {0} within {STATUS_TIMEOUT:?}")]
+    Timeout(String),
+    /// It says something else.
+    #[error("{address} is no metrics port of a broker: {text}")]
+    Answer {
+        /// Who was asked.
+        address: String,
+        /// What it said.
+        text: String,
+    },
+}
+
+/// The status of the broker whose metrics port that is.
+pub(crate) async fn fetch(address: &str) -> Result<BrokerStatus, StatusError> {
+    let answer = match tokio::time::timeout(STATUS_TIMEOUT, get(address, "/status")).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) => {
+            return Err(StatusError::Io {
+                address: address.to_owned(),
+                error,
+            });
+        }
+        Err(_) => return Err(StatusError::Timeout(address.to_owned())),
+    };
+    let wrong = |text: String| StatusError::Answer {
+        address: address.to_owned(),
+        text,
+    };
+    let body = body_of(&answer).map_err(wrong)?;
+    serde_json::from_slice(body).map_err(|error| wrong(error.to_string()))
+}
+
+async fn get(address: &str, path: &str) -> std::io::Result<Vec<u8>> {
+    let mut socket = TcpStream::connect(address).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    socket.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    socket
+        .take(ANSWER_BYTES_MAX)
+        .read_to_end(&mut answer)
+        .await?;
+    Ok(answer)
+}
+
+/// The body of a 200 answer that ends with its connection.
+fn body_of(answer: &[u8]) -> Result<&[u8], String> {
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n");
+    let end = end.ok_or_else(|| "it does not speak HTTP".to_owned())?;
+    let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+    let status = head.lines().next().unwrap_or_default().to_owned();
+    if !status.starts_with("HTTP/1.") || status.split(' ').nth(1) != Some("200") {
+        return Err(format!("it answers {status:?}"));
+    }
+    if head.to_ascii_lowercase().contains("transfer-encoding") {
+        return Err("it answers in chunks".into());
+    }
+    Ok(&answer[end + 4..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_read_with_and_without_new_fields() {
+        let text = r#"{"brokerName":"a-0","role":"master","epoch":3,"serving":true,"later":[1],
+            "offsets":{"appended":4,"synced":3,"committed":2,"applied":1},
+            "members":[{"name":"a-1","lag":2,"inSync":true}],
+            "destinations":[{"name":"Q","kind":"queue","depth":7,"inFlight":1}]}"#;
+        let status: BrokerStatus = serde_json::from_str(text).unwrap();
+        assert_eq!((status.role.as_str(), status.epoch), ("master", 3));
+        assert_eq!(status.offsets.committed, 2);
+        assert_eq!(status.members[0].lag, Some(2));
+        assert_eq!(status.destinations[0].in_flight, 1);
+    }
+
+    #[test]
+    fn only_a_whole_200_answer_counts() {
+        assert_eq!(
+            body_of(b"HTTP/1.1 200 OK\r\na: b\r\n\r\n{}"),
+            Ok(&b"{}"[..])
+        );
+        assert!(
+            body_of(b"HTTP/1.1 503 No\r\n\r\n{}")
+                .unwrap_err()
+                .contains("503")
+        );
+        assert!(body_of(b"CONNECTED\n\n").is_err());
+        assert!(body_of(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}").is_err());
+    }
+
+    #[tokio::test]
+    async fn a_closed_port_is_an_error_at_once() {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = port.local_addr().unwrap().to_string();
+        drop(port);
+        assert!(matches!(fetch(&address).await, Err(StatusError::Io { .. })));
+    }
+}
