@@ -64,6 +64,7 @@ impl Live {
                 return;
             };
             let Some(next) = waiting.pop_front() else {
+                subscription.is_listed = false;
                 break;
             };
             if next.message.is_expired(cx.now.wall_ms) {

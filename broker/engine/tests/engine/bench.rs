@@ -35,7 +35,6 @@ pub struct Bench {
     pub committed: usize,
     pub epoch: Epoch,
     pub now: Now,
-    pub config: EngineConfig,
     /// Commit everything whenever effects are drained.
     pub commits_at_once: bool,
     /// Answer reads at once.
@@ -100,7 +99,6 @@ impl Bench {
                 boot: Time::from_millis(1_000),
                 wall_ms: 1_000_000,
             },
-            config,
             commits_at_once: true,
             reads_at_once: true,
             reads: Vec::new(),
@@ -175,10 +173,6 @@ impl Bench {
         while self.committed < self.log.len() {
             self.commit(self.log.len() - self.committed);
         }
-    }
-
-    pub fn uncommitted(&self) -> usize {
-        self.log.len() - self.committed
     }
 
     pub fn kinds(&self) -> Vec<RecordKind> {

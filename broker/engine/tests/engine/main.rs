@@ -5,5 +5,13 @@
     reason = "a test crate has no readers of its own pages"
 )]
 
+mod acks;
 mod bench;
+mod bodies;
+mod browse;
+mod expiry;
+mod limits;
 mod queues;
+mod topics;
+mod transactions;
+mod transient;
