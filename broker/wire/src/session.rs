@@ -7,7 +7,8 @@
 //! 3. write what [`Session::poll_transmit`] gives and say so with [`Session::handle_transmitted`];
 //! 4. arm [`Session::poll_timeout`]; call [`Session::handle_timeout`] when it has passed, after
 //!    the socket was read once (after a suspend bytes may wait that disprove the timer);
-//! 5. end the socket once [`Session::is_closed`].
+//! 5. end the socket once [`Session::is_closed`]: the writing side first, then read what still
+//!    comes for a moment, for unread bytes turn a close into a reset that eats the last frame.
 //!
 //! A session never fails: what goes wrong becomes bytes for the peer and `is_closed`.
 

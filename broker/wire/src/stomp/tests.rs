@@ -7,6 +7,7 @@ mod connecting;
 mod decoding;
 mod delivering;
 mod destinations;
+mod documented;
 mod errors;
 mod escaping;
 mod golden;
