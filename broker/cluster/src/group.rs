@@ -257,6 +257,14 @@ impl Group {
         &mut self.journal
     }
 
+    pub(crate) const fn promise(&self) -> Ballot {
+        self.promise
+    }
+
+    pub(crate) const fn log_state(&self) -> LogState {
+        self.log_state
+    }
+
     pub(crate) const fn committed(&self) -> Offset {
         self.committed
     }

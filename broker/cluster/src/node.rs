@@ -18,8 +18,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use tandemmq_engine::{Admission, Engine, EngineEffect};
-use tandemmq_journal::{Batch, BatchBuilder, ReadDone, Recovered, Space};
-use tandemmq_model::{BootNonce, Command, Committed, ConnId, Epoch, Now, Offset, Record, Time};
+use tandemmq_journal::{Batch, BatchBuilder, Journal, LogState, ReadDone, Recovered, Space};
+use tandemmq_model::{Ballot, BootNonce, Command, Committed, ConnId, Epoch, Now, Offset, Record, Time};
 
 use crate::group::{Group, Notice};
 use crate::{Effect, Event, NodeConfig, ReadId, Status};
@@ -184,6 +184,33 @@ impl NodeMachine {
     /// The role and offsets alone: cheap.
     pub fn offsets(&self) -> crate::Offsets {
         self.group.offsets()
+    }
+
+    // === for the simulator's oracle: facts, read only ===
+
+    /// Its role.
+    pub fn role(&self) -> crate::Role {
+        self.group.role()
+    }
+
+    /// Its promise as it is effective now, durable or not.
+    pub fn promise(&self) -> Ballot {
+        self.group.promise()
+    }
+
+    /// The state of its log.
+    pub fn log_state(&self) -> LogState {
+        self.group.log_state()
+    }
+
+    /// Its journal.
+    pub fn journal(&self) -> &Journal {
+        self.group.journal()
+    }
+
+    /// Digest of its engine's State at `offsets().applied`.
+    pub fn state_digest(&self) -> u64 {
+        self.engine.state_digest()
     }
 
     // === between the parts ===
