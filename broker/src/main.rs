@@ -1,12 +1,15 @@
 //! The TandemMQ binary: arguments go to `cli`, a broker runs in `runtime`.
 
+mod checker;
 mod cli;
 mod config;
 mod election;
 mod http;
 mod metrics;
 mod runtime;
+mod stomp_client;
 mod storage;
+mod supervisor;
 mod telemetry;
 #[cfg(test)]
 mod testing;

@@ -31,7 +31,7 @@ pub(crate) struct Metrics {
     pub(crate) connections_refused: Counter,
     /// Client connections that are let in.
     pub(crate) connections: Gauge,
-    /// Time of each `fdatasync`.
+    /// Time of each write of the journal with its `fdatasync`.
     pub(crate) disk_sync_seconds: Histogram,
     copied: Copied,
     registry: Mutex<Registry>,
@@ -122,7 +122,7 @@ impl Metrics {
         );
         own.register_with_unit(
             "disk_sync",
-            "Time of an fdatasync of the journal",
+            "Time of a write of the journal, fdatasync included",
             Unit::Seconds,
             self.disk_sync_seconds.clone(),
         );

@@ -1,5 +1,6 @@
 //! Logs: structured, on stderr, one line each.
 
+use std::io::IsTerminal;
 use std::str::FromStr;
 
 use tracing_subscriber::EnvFilter;
@@ -38,9 +39,10 @@ pub(crate) fn init(format: LogFormat) {
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
+    let people = std::io::stderr().is_terminal();
     // A second call keeps the first one's choice.
     let _ = match format {
-        LogFormat::Text => logs.with_target(false).try_init(),
+        LogFormat::Text => logs.with_target(false).with_ansi(people).try_init(),
         LogFormat::Json => logs.json().flatten_event(true).try_init(),
     };
 }

@@ -25,7 +25,7 @@ pub(crate) struct DiskThread {
 
 impl DiskThread {
     /// Starts it.
-    pub(crate) fn start<S: Storage + Send + 'static>(
+    pub(crate) fn start<S: Storage>(
         mut worker: DiskWorker<S>,
         events: NodeSender,
         metrics: Arc<Metrics>,
@@ -35,10 +35,10 @@ impl DiskThread {
             .name("disk".into())
             .spawn(move || {
                 for op in waiting {
-                    let syncs = op.syncs();
+                    let awaited = !op.is_background();
                     let begun = Instant::now();
                     let done = worker.execute(op);
-                    if syncs {
+                    if awaited {
                         metrics
                             .disk_sync_seconds
                             .observe(begun.elapsed().as_secs_f64());

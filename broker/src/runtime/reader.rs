@@ -22,16 +22,14 @@ pub(crate) struct Readers {
 
 impl Readers {
     /// Starts them.
-    pub(crate) fn start<S: Storage + Send + Sync + 'static>(
+    pub(crate) fn start<S: Storage>(
         reader: Reader<S>,
         events: &NodeSender,
     ) -> std::io::Result<Self> {
         let (ops, waiting) = mpsc::channel::<(ReadId, ReadOp)>();
         let waiting = Arc::new(Mutex::new(waiting));
-        let reader = Arc::new(reader);
         for index in 0..THREADS {
-            let (waiting, reader, events) =
-                (Arc::clone(&waiting), Arc::clone(&reader), events.clone());
+            let (waiting, reader, events) = (Arc::clone(&waiting), reader.clone(), events.clone());
             let name = format!("reader-{index}");
             std::thread::Builder::new().name(name).spawn(move || {
                 while let Some((id, op)) = next(&waiting) {

@@ -73,15 +73,14 @@ pub(super) async fn run(config: Config, stdin: Stdin) -> anyhow::Result<()> {
     };
 
     let node_config = node_config::node_config(&config);
-    let storage = Arc::new(open_storage(&config)?);
+    let storage = open_storage(&config)?;
     let recovered = recover_or_format(&storage, &config, &node_config.journal)?;
-    let place = recovered.place();
     let (sender, events) = mpsc::unbounded_channel();
-    let worker = DiskWorker::new(Arc::clone(&storage), &node_config.journal, place);
+    let worker = DiskWorker::new(storage.clone(), node_config.journal.clone(), &recovered);
     let disk = DiskThread::start(worker, sender.clone(), Arc::clone(&metrics))
         .context("cannot start the disk thread")?;
-    let readers =
-        Readers::start(Reader::new(storage), &sender).context("cannot start the reader threads")?;
+    let readers = Readers::start(Reader::new(storage, &recovered), &sender)
+        .context("cannot start the reader threads")?;
     let machine = NodeMachine::new(node_config, drawn.boot, drawn.seed, recovered, clock::now());
 
     let (client_sender, client_events) = ClientSender::channel();
@@ -179,7 +178,7 @@ fn open_storage(config: &Config) -> anyhow::Result<FileStorage> {
 
 /// What the volume holds; a blank one is formatted first.
 fn recover_or_format(
-    storage: &Arc<FileStorage>,
+    storage: &FileStorage,
     config: &Config,
     journal: &JournalConfig,
 ) -> anyhow::Result<Recovered> {
