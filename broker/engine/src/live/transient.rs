@@ -87,7 +87,10 @@ impl Live {
         if place <= found.queue.cursor {
             found.queue.behind.insert(place);
         }
-        self.waiting_for_offset.push_back((place.offset, key));
+        // Nearly always at the end: a message of a transaction may have an older place.
+        let waiting = &mut self.waiting_for_offset;
+        let index = waiting.partition_point(|(offset, _)| *offset <= place.offset);
+        waiting.insert(index, (place.offset, key));
     }
 
     /// The records that these messages wait for are applied.

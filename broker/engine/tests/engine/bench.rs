@@ -462,6 +462,11 @@ impl Bench {
 
     // === what a client saw ===
 
+    /// All that arrived since the last look, by connection and subscription.
+    pub fn take_inbox(&mut self) -> BTreeMap<(u64, u32), Vec<Got>> {
+        std::mem::take(&mut self.inbox)
+    }
+
     /// What arrived on a subscription since the last look.
     pub fn got(&mut self, conn: u64, id: u32) -> Vec<Got> {
         self.inbox.remove(&(conn, id)).unwrap_or_default()

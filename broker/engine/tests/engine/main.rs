@@ -12,6 +12,7 @@ mod browse;
 mod expiry;
 mod limits;
 mod queues;
+mod random;
 mod topics;
 mod transactions;
 mod transient;
