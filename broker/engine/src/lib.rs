@@ -16,11 +16,7 @@ mod config;
 mod effects;
 mod engine;
 mod live;
-#[cfg(feature = "mutants")]
 pub mod mutants;
-#[cfg(not(feature = "mutants"))]
-#[allow(unreachable_pub, reason = "public with the feature only")]
-mod mutants;
 mod records;
 mod refusals;
 mod state;

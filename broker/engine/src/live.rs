@@ -226,7 +226,7 @@ impl Live {
     }
 
     fn propose(&mut self, kind: RecordKind, body: Bytes, mut then: Then) {
-        if mutants::active(early_answer_of(kind)) {
+        if mutants::on(early_answer_of(kind)) {
             for answer in then.take_answers() {
                 self.answer(answer);
             }

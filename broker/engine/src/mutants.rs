@@ -1,8 +1,7 @@
-//! Seeded faults: each one breaks a rule that the simulator's oracle must see broken.
+//! Seeded faults of the engine: each breaks one rule that an oracle must see broken.
 //!
-//! Compiled in only with the feature `mutants`; without it `active` is a constant false and the
-//! branches vanish. The choice is one for the whole process: the simulator runs one fault at a
-//! time over many seeds.
+//! Compiled in only with the feature `mutants`; without it `on` is a constant false and the
+//! branches vanish. The choice holds for one thread, as in the other pure crates.
 
 /// One seeded fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +31,6 @@ pub enum Mutant {
     LostConnectionAcks = 11,
 }
 
-#[cfg(feature = "mutants")]
 impl Mutant {
     /// Every fault, for a run over all of them.
     pub const ALL: [Self; 11] = [
@@ -52,27 +50,34 @@ impl Mutant {
 
 #[cfg(feature = "mutants")]
 mod chosen {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::cell::Cell;
 
-    static CHOSEN: AtomicU32 = AtomicU32::new(0);
+    use super::Mutant;
 
-    /// Chooses the fault of this process, none to be sound again.
-    pub fn choose(mutant: Option<super::Mutant>) {
-        CHOSEN.store(mutant.map_or(0, |mutant| mutant as u32), Ordering::SeqCst);
+    thread_local! {
+        static CHOSEN: Cell<Option<Mutant>> = const { Cell::new(None) };
     }
 
-    pub(crate) fn active(mutant: super::Mutant) -> bool {
-        CHOSEN.load(Ordering::Relaxed) == mutant as u32
+    /// Breaks every engine of this thread in that way; none: sound again.
+    pub fn set(mutant: Option<Mutant>) {
+        CHOSEN.set(mutant);
+    }
+
+    pub(crate) fn on(mutant: Mutant) -> bool {
+        CHOSEN.get() == Some(mutant)
     }
 }
 
 #[cfg(not(feature = "mutants"))]
 mod chosen {
-    pub(crate) const fn active(_mutant: super::Mutant) -> bool {
+    use super::Mutant;
+
+    #[inline(always)]
+    pub(crate) const fn on(_: Mutant) -> bool {
         false
     }
 }
 
-pub(crate) use chosen::active;
+pub(crate) use chosen::on;
 #[cfg(feature = "mutants")]
-pub use chosen::choose;
+pub use chosen::set;

@@ -94,7 +94,7 @@ impl State {
 
     /// True for an entry that an earlier master may have delivered.
     pub(crate) fn is_older(&self, offset: Offset) -> bool {
-        offset < self.last_epoch_start && !mutants::active(Mutant::OlderNotRedelivered)
+        offset < self.last_epoch_start && !mutants::on(Mutant::OlderNotRedelivered)
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<QueueId> {
@@ -143,7 +143,7 @@ impl State {
         Ok(match record.known_kind() {
             Some(RecordKind::EpochStart) => {
                 self.last_epoch_start = offset;
-                if !mutants::active(Mutant::RollbackForgotten) {
+                if !mutants::on(Mutant::RollbackForgotten) {
                     self.transactions.clear();
                 }
                 Applied::Nothing
@@ -162,7 +162,7 @@ impl State {
         let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
         let entry = Entry::new(offset, length, head.priority, head.expiration_ms);
         let queue = self.queue_named(head.queue);
-        if let Some(tx) = head.tx.filter(|_| !mutants::active(Mutant::TxPartial)) {
+        if let Some(tx) = head.tx.filter(|_| !mutants::on(Mutant::TxPartial)) {
             self.transactions
                 .push(tx, Operation::Enqueue { queue, entry });
             return Ok(Applied::KeptAside);
@@ -176,7 +176,7 @@ impl State {
         let Some(queue) = self.find(ack.queue) else {
             return Ok(Applied::Nothing);
         };
-        if let Some(tx) = ack.tx.filter(|_| !mutants::active(Mutant::TxAckPartial)) {
+        if let Some(tx) = ack.tx.filter(|_| !mutants::on(Mutant::TxAckPartial)) {
             self.transactions.push(
                 tx,
                 Operation::Ack {
@@ -239,7 +239,7 @@ impl State {
 
     fn roll_back(&mut self, body: &[u8]) -> Result<Applied, DecodeError> {
         let tx = records::decode_tx(body)?;
-        if mutants::active(Mutant::RollbackForgotten) {
+        if mutants::on(Mutant::RollbackForgotten) {
             return Ok(Applied::RolledBack {
                 entries: Vec::new(),
             });
@@ -252,7 +252,7 @@ impl State {
     // === pieces ===
 
     fn remove(&mut self, queue: QueueId, ranges: &[Range]) {
-        if mutants::active(Mutant::AckForgotten) {
+        if mutants::on(Mutant::AckForgotten) {
             return;
         }
         let Self {

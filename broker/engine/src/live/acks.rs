@@ -208,7 +208,7 @@ impl Live {
         if kind == AckKind::Poison || found.ack_mode != AckMode::Client {
             return vec![delivery];
         }
-        let last = if mutants::active(Mutant::AckTakesLater) {
+        let last = if mutants::on(Mutant::AckTakesLater) {
             u64::MAX
         } else {
             delivery

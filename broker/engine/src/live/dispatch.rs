@@ -310,7 +310,7 @@ impl Live {
         body: &Bytes,
         round: &mut Round,
     ) {
-        if !mutants::active(Mutant::DispatchBeforeCommit) || offset <= cx.state.applied() {
+        if !mutants::on(Mutant::DispatchBeforeCommit) || offset <= cx.state.applied() {
             return;
         }
         let Some(taker) = self.next_taker(key) else {

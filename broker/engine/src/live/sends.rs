@@ -72,7 +72,7 @@ impl Live {
             body: body.clone(),
             answer,
         };
-        if mutants::active(Mutant::DispatchBeforeCommit) {
+        if mutants::on(Mutant::DispatchBeforeCommit) {
             self.flush_acks_of(conn);
             self.early
                 .push_back((key, self.log.last().next(), body.clone()));

@@ -195,7 +195,7 @@ impl Live {
         match (item.held, item.standing) {
             // It belongs to its transaction now.
             (Held::Place(_), Standing::InTransaction) => {}
-            (Held::Place(place), _) if mutants::active(Mutant::LostConnectionAcks) => {
+            (Held::Place(place), _) if mutants::on(Mutant::LostConnectionAcks) => {
                 self.consumed(destination, place);
             }
             (Held::Place(place), _) => self.give_back(destination, place, seen),
@@ -209,7 +209,7 @@ impl Live {
             return;
         };
         found.in_flight -= 1;
-        if seen == Seen::Maybe && !mutants::active(Mutant::WrittenNotRedelivered) {
+        if seen == Seen::Maybe && !mutants::on(Mutant::WrittenNotRedelivered) {
             *found.queue.redeliveries.entry(place).or_default() += 1;
         }
         self.appear(key, place);
