@@ -18,6 +18,7 @@ mod headers;
 mod heartbeat;
 mod outbound;
 mod requests;
+mod returns;
 mod send;
 mod session;
 mod subscriptions;

@@ -10,10 +10,9 @@
 //! Invariants
 //! - Pieces come in the order of the queue; `transmitted <= given <= encoded`.
 //! - A delivery is in exactly one place: waiting, encoded with a mark at its last byte, or returned.
-//! - Once a delivery of a subscription is returned, the later ones are, until the session's fence
-//!   came back: entries that return to their place must not be overtaken by younger ones.
+//! - What may be written and what goes back is `returns`' to say, in the order of the queue.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
@@ -21,6 +20,7 @@ use tandemmq_model::{Delivery, DeliveryId, SubscriptionId, Time};
 
 use super::destinations::Names;
 use super::encoder::{self, END_OF_FRAME, MessageHead};
+use super::returns::{Age, Known, Returns, Verdict};
 use super::subscriptions::{Purpose, Subscription, Subscriptions};
 use super::{Frame, Version};
 
@@ -40,7 +40,7 @@ pub(crate) enum Item {
     /// CONNECTED or ERROR.
     Frame(Frame),
     /// A message, to be written until then.
-    Delivery(Delivery, Time),
+    Delivery(Delivery, Time, Known),
 }
 
 /// What encoding needs to know of its connection.
@@ -49,19 +49,10 @@ pub(crate) struct Context<'a> {
     pub(crate) version: Version,
     pub(crate) names: &'a Names,
     pub(crate) subscriptions: &'a Subscriptions,
-    /// Subscriptions whose deliveries are returned, until the session hears of its fence.
-    pub(crate) fenced: &'a BTreeMap<SubscriptionId, u64>,
+    /// The number of the fence that follows what is given back now.
+    pub(crate) fence: u64,
     /// A frame waits for these to be transmitted; what is not encoded yet waits for the frame.
     pub(crate) held: Option<Marks>,
-}
-
-/// Deliveries that were not written.
-#[derive(Debug, Default)]
-pub(crate) struct Returned {
-    /// In the order of the queue.
-    pub(crate) deliveries: Vec<(SubscriptionId, DeliveryId)>,
-    /// Subscriptions that need a fence now.
-    pub(crate) late: BTreeSet<SubscriptionId>,
 }
 
 /// Deliveries that are encoded and not taken by the socket.
@@ -120,7 +111,7 @@ impl Item {
 
     fn is_held(&self, held: Option<Marks>) -> bool {
         match self {
-            Self::Delivery(delivery, _) => {
+            Self::Delivery(delivery, ..) => {
                 held.is_some_and(|marks| marks.include(subscription_of(delivery)))
             }
             _ => false,
@@ -129,7 +120,7 @@ impl Item {
 
     fn len_hint(&self) -> usize {
         match self {
-            Self::Delivery(delivery, _) => {
+            Self::Delivery(delivery, ..) => {
                 encoder::delivery_len_hint(delivery, SHARED_BODY_BYTES_MIN)
             }
             item => item.answer_bytes() + 1,
@@ -200,13 +191,13 @@ impl Outbound {
         written
     }
 
-    /// The next bytes to write.
-    pub(crate) fn poll(&mut self, context: &Context<'_>, returned: &mut Returned) -> Option<Bytes> {
+    /// The next bytes to write. What is not written is in `returns` then.
+    pub(crate) fn poll(&mut self, context: &Context<'_>, returns: &mut Returns) -> Option<Bytes> {
         if self.given - self.transmitted >= self.in_flight_bytes_max {
             return None;
         }
         if self.ready.is_empty() {
-            self.fill(context, returned);
+            self.fill(context, returns);
         }
         let piece = self.ready.pop_front()?;
         self.given += piece.len() as u64;
@@ -214,7 +205,7 @@ impl Outbound {
     }
 
     /// Encodes about one buffer's worth.
-    fn fill(&mut self, context: &Context<'_>, returned: &mut Returned) {
+    fn fill(&mut self, context: &Context<'_>, returns: &mut Returns) {
         let Some(first) = self.queue.front() else {
             return;
         };
@@ -232,10 +223,10 @@ impl Outbound {
                 Item::Beat => buffer.extend_from_slice(b"\n"),
                 Item::Receipt(name) => encoder::put_receipt(&mut buffer, context.version, &name),
                 Item::Frame(frame) => encoder::put_frame(&mut buffer, context.version, &frame),
-                Item::Delivery(delivery, valid_until) => {
-                    match judge(&delivery, valid_until, context, returned) {
+                Item::Delivery(delivery, valid_until, known) => {
+                    match judge(&delivery, valid_until, known, context, returns) {
                         Some(to) => self.put_delivery(&mut buffer, context, to, &delivery),
-                        None => returned.deliveries.extend(id_of(&delivery)),
+                        None => returns.give_back(&delivery),
                     }
                 }
             }
@@ -296,41 +287,36 @@ impl Outbound {
     }
 }
 
-/// To whom the delivery is written; none when it must be returned. A browser's copies take
-/// nothing, so they are good for as long as the client wants to read them.
+/// To whom the delivery is written; none when it goes back. A browser's copies take nothing, so
+/// they are good for as long as the client wants to read them.
 fn judge<'a>(
     delivery: &Delivery,
     valid_until: Time,
+    known: Known,
     context: &Context<'a>,
-    returned: &mut Returned,
+    returns: &mut Returns,
 ) -> Option<&'a Subscription> {
     let number = subscription_of(delivery);
     let subscription = context.subscriptions.get(number)?;
+    let Delivery::Message { message_id, .. } = delivery else {
+        return Some(subscription);
+    };
     if subscription.purpose == Purpose::Browse {
         return Some(subscription);
     }
-    if context.fenced.contains_key(&number) || returned.late.contains(&number) {
-        return None;
+    let age = if valid_until < context.now {
+        Age::Late
+    } else {
+        Age::InTime
+    };
+    match returns.judge(number, *message_id, age, known, context.fence) {
+        Verdict::Write => Some(subscription),
+        Verdict::GiveBack => None,
     }
-    if valid_until < context.now {
-        returned.late.insert(number);
-        return None;
-    }
-    Some(subscription)
 }
 
 fn subscription_of(delivery: &Delivery) -> SubscriptionId {
     match delivery {
         Delivery::Message { subscription, .. } | Delivery::End { subscription } => *subscription,
-    }
-}
-
-/// Where the delivery goes back to; an end has nothing to give back.
-fn id_of(delivery: &Delivery) -> Option<(SubscriptionId, DeliveryId)> {
-    match delivery {
-        Delivery::Message {
-            subscription, id, ..
-        } => Some((*subscription, *id)),
-        Delivery::End { .. } => None,
     }
 }

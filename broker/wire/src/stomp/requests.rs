@@ -52,6 +52,11 @@ impl Requests {
         request
     }
 
+    /// The number of the next request.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.last + 1
+    }
+
     /// The answer came: gives what waited for it, none when nobody did.
     pub(crate) fn close(&mut self, id: u64) -> Option<Waiting> {
         let (waiting, bytes) = self.waiting.remove(&id)?;

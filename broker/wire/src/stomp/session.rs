@@ -20,19 +20,20 @@
 mod commands;
 mod events;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use tandemmq_model::{Command, ConnId, Now, SubscriptionId, Time};
+use tandemmq_model::{Command, ConnId, Now, Time};
 
 use super::connect::Agreement;
 use super::destinations::Names;
 use super::encoder;
 use super::heartbeat::{Activity, HeartBeat};
-use super::outbound::{Context, Item, Marks, Outbound, Returned};
+use super::outbound::{Context, Item, Marks, Outbound};
 use super::requests::{Requests, Waiting};
+use super::returns::Returns;
 use super::subscriptions::Subscriptions;
 use super::{Decoder, Frame, FrameLimits, Version};
 use crate::{Authenticator, Session, SessionConfig, SessionEvent};
@@ -84,8 +85,7 @@ pub struct StompSession {
     requests: Requests,
     /// DISCONNECT was answered: its request and receipt.
     left: Option<(u64, Option<ByteString>)>,
-    /// Which request each fenced subscription waits for.
-    fenced: BTreeMap<SubscriptionId, u64>,
+    returns: Returns,
     outbound: Outbound,
     commands: VecDeque<Command>,
 }
@@ -119,7 +119,7 @@ impl StompSession {
             subscriptions: Subscriptions::default(),
             requests: Requests::default(),
             left: None,
-            fenced: BTreeMap::new(),
+            returns: Returns::default(),
             commands: VecDeque::new(),
             config,
         }
@@ -260,12 +260,11 @@ impl Session for StompSession {
             version: self.version(),
             names: &self.names,
             subscriptions: &self.subscriptions,
-            fenced: &self.fenced,
+            fence: self.requests.next_id(),
             held: self.held.as_ref().map(|(_, marks)| *marks),
         };
-        let mut returned = Returned::default();
-        let piece = self.outbound.poll(&context, &mut returned);
-        self.give_back(returned);
+        let piece = self.outbound.poll(&context, &mut self.returns);
+        self.give_back();
         piece
     }
 

@@ -13,6 +13,7 @@ mod escaping;
 mod golden;
 mod heartbeats;
 mod limits;
+mod ordering;
 mod pressure;
 mod random;
 mod receipts;

@@ -152,6 +152,7 @@ impl StompSession {
             return Ok(());
         }
         self.subscriptions.remove(number);
+        self.returns.forget(number);
         let request = self.request(frame.shared("receipt").cloned(), 0);
         self.commands
             .push_back(Command::Unsubscribe(number, request));

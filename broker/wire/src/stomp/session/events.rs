@@ -2,15 +2,17 @@
 
 use tandemmq_model::{Command, Delivery, Now, Outcome, Time};
 
-use super::{FENCE, Item, Phase, Returned, StompSession, Waiting};
+use super::{FENCE, Item, Phase, StompSession, Waiting};
 use crate::Session;
 
 impl StompSession {
     pub(super) fn deliver(&mut self, deliveries: Vec<Delivery>, valid_until: Time) {
         match self.phase {
             Phase::Open => {
+                let known = self.returns.known();
                 for delivery in deliveries {
-                    self.outbound.push(Item::Delivery(delivery, valid_until));
+                    self.outbound
+                        .push(Item::Delivery(delivery, valid_until, known));
                 }
             }
             // The engine gives everything back when it hears of the end.
@@ -24,7 +26,7 @@ impl StompSession {
             return;
         }
         match (waiting, outcome) {
-            (Some(Waiting::Fence), _) => self.fenced.retain(|_, fence| *fence != id),
+            (Some(Waiting::Fence), _) => self.returns.answered(id),
             (Some(Waiting::Disconnect(receipt)), Outcome::Done) => self.left = Some((id, receipt)),
             (Some(Waiting::Disconnect(receipt)), Outcome::Refused(refusal)) => {
                 self.fail(now, &refusal.text, receipt.as_ref());
@@ -65,23 +67,21 @@ impl StompSession {
         }
     }
 
-    /// Tells the engine what was not written, and fences the subscriptions it was for.
-    pub(super) fn give_back(&mut self, returned: Returned) {
-        for (subscription, id) in returned.deliveries {
+    /// Tells the engine what was not written.
+    pub(super) fn give_back(&mut self) {
+        let due = self.returns.take_due();
+        for (subscription, id) in due.deliveries {
             self.commands
                 .push_back(Command::NotDelivered(subscription, id));
         }
-        if returned.late.is_empty() {
-            return;
+        if let Some(expected) = due.fence {
+            let fence = self.requests.open(Some(Waiting::Fence), 0);
+            assert_eq!(
+                fence.id, expected,
+                "nothing was asked since the returns were noted"
+            );
+            self.commands.push_back(Command::Abort(FENCE, fence));
         }
-        let fence = self.requests.open(Some(Waiting::Fence), 0);
-        self.commands.push_back(Command::Abort(FENCE, fence));
-        self.fenced.extend(
-            returned
-                .late
-                .into_iter()
-                .map(|subscription| (subscription, fence.id)),
-        );
     }
 
     pub(super) fn next_timeout(&self) -> Option<Time> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tandemmq_model::{
-    Command, DeadLetterOrigin, Delivery, DeliveryId, Destination, Outcome, SubscriptionId, Time,
+    Command, DeadLetterOrigin, Delivery, DeliveryId, Destination, SubscriptionId, Time,
 };
 
 use super::support::*;
@@ -247,28 +247,67 @@ fn younger_deliveries_do_not_overtake_what_was_given_back() {
         ]
         .concat()
     );
+    assert!(fence.is_some());
 
     peer.deliver(vec![delivery(number, 3, message("x"))], VALID);
     peer.read_nothing();
-    let (commands, second) = without_fence(&mut peer);
+    let (commands, _) = without_fence(&mut peer);
     assert_eq!(
         commands,
         not_delivered(number, [3]),
         "dispatched before the engine heard"
     );
-    assert_eq!(second, None, "one fence is enough");
+}
 
+/// The delivery that brings the message of `offset` again, under a new number.
+fn again(number: SubscriptionId, id: u64, offset: u64) -> Delivery {
+    let mut again = delivery(number, offset, message(format!("{offset}")));
+    if let Delivery::Message { id: own, .. } = &mut again {
+        *own = DeliveryId(id);
+    }
+    again
+}
+
+#[test]
+fn what_was_given_back_is_written_when_it_comes_again_in_order() {
+    let (mut peer, number) = Peer::subscribed(Version::V1_2, "client");
+    peer.deliver(
+        (1..=3)
+            .map(|offset| again(number, offset, offset))
+            .collect(),
+        Time::ZERO,
+    );
+    peer.read_nothing();
+    let (commands, _) = without_fence(&mut peer);
+    assert_eq!(commands, not_delivered(number, 1..=3));
+    peer.deliver(
+        (1..=3)
+            .map(|offset| again(number, 3 + offset, offset))
+            .collect(),
+        VALID,
+    );
+    let bodies: Vec<_> = peer.read().into_iter().map(|frame| frame.body).collect();
+    assert_eq!(
+        bodies,
+        ["1", "2", "3"],
+        "the fence need not be answered for that"
+    );
+}
+
+#[test]
+fn after_the_fence_what_another_consumer_took_holds_nothing_up() {
+    let (mut peer, number) = Peer::subscribed(Version::V1_2, "client");
+    peer.deliver(vec![again(number, 1, 1)], Time::ZERO);
+    peer.read_nothing();
+    let (_, fence) = without_fence(&mut peer);
     peer.reply(
         fence.unwrap(),
-        Outcome::Refused(tandemmq_model::Refusal {
-            kind: tandemmq_model::RefusalKind::Unknown,
-            text: "no such transaction".into(),
-        }),
+        refusal(tandemmq_model::RefusalKind::Unknown, "no transaction"),
     );
-    peer.deliver(vec![delivery(number, 4, message("again"))], VALID);
+    peer.deliver(vec![again(number, 2, 2)], VALID);
     assert_eq!(
         peer.read_one().body,
-        "again",
+        "2",
         "and the client never hears of the fence"
     );
 }
