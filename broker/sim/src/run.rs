@@ -1,0 +1,172 @@
+//! One run from a seed to a verdict, and totals over many.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
+use std::time::Duration;
+
+use tandemmq_model::Time;
+
+use crate::faults::FaultKind;
+use crate::oracle::group::Compared;
+use crate::oracle::history::Totals;
+use crate::oracle::{Invariant, Violation};
+use crate::seeds::Plan;
+use crate::trace::Detail;
+use crate::world::{Counts, World};
+
+/// No run takes longer in virtual time: calm, storm and the bound of liveness are far below.
+const RUN_MAX: Duration = Duration::from_secs(120);
+
+thread_local! {
+    /// What the panic hook saw last on this thread.
+    static LAST_PANIC: Cell<String> = const { Cell::new(String::new()) };
+}
+
+/// What one run was.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// Which.
+    pub seed: u64,
+    /// The first violation.
+    pub violation: Option<Violation>,
+    /// Hash of its trace.
+    pub trace_hash: u64,
+    /// Steps of its trace.
+    pub steps: u64,
+    /// Virtual time it took.
+    pub time: Duration,
+    /// What the simulator counted.
+    pub counts: Counts,
+    /// What clients did.
+    pub totals: Totals,
+    /// What the oracle compared.
+    pub compared: Compared,
+    /// The trace, when it was wanted.
+    pub lines: Vec<String>,
+}
+
+/// Sums over many runs.
+#[derive(Debug, Clone, Default)]
+pub struct Sums {
+    /// Runs.
+    pub runs: u64,
+    /// Virtual time of all of them.
+    pub time: Duration,
+    /// Elections that were won.
+    pub elections: u64,
+    /// Durable messages acknowledged.
+    pub acknowledged: u64,
+    /// Receipts of any kind.
+    pub receipts: u64,
+    /// Messages received.
+    pub received: u64,
+    /// Of those redelivered.
+    pub redelivered: u64,
+    /// Transactions committed.
+    pub committed: u64,
+    /// Frames between brokers.
+    pub frames: u64,
+    /// Of those late or doubled, on a connection given up.
+    pub late_frames: u64,
+    /// Processes started.
+    pub starts: u64,
+    /// Records compared with the committed log.
+    pub records: u64,
+    /// Digests compared.
+    pub digests: u64,
+    /// Claims about disks tried by a power cut.
+    pub claims: u64,
+    /// Faults by kind.
+    pub faults: BTreeMap<FaultKind, u64>,
+}
+
+/// Runs one seed.
+pub fn run_seed(seed: u64, detail: Detail) -> Report {
+    run_plan(Plan::draw(seed), detail)
+}
+
+/// Runs one plan until it settles or is violated.
+pub fn run_plan(plan: Plan, detail: Detail) -> Report {
+    let seed = plan.seed;
+    let mut world = World::new(plan, detail);
+    // The world is looked at after a panic only to be reported; it is not run any further.
+    let panicked = panics(|| world.run_until(Time::ZERO + RUN_MAX)).err();
+    report(seed, &world, panicked)
+}
+
+/// Runs something that may run into a panic of a machine: that is a violation, with its place.
+pub fn panics<T>(work: impl FnOnce() -> T) -> Result<T, Violation> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        std::panic::set_hook(Box::new(|info| LAST_PANIC.set(info.to_string())));
+    });
+    catch_unwind(AssertUnwindSafe(work))
+        .map_err(|_| Violation::new(Invariant::Panic, LAST_PANIC.take().replace('\n', " ")))
+}
+
+fn report(seed: u64, world: &World, panicked: Option<Violation>) -> Report {
+    let (totals, compared) = (world.history().totals(), world.group().compared());
+    let nothing = || {
+        let idle = compared.elections == 0 || totals.acknowledged == 0 || totals.received == 0;
+        idle.then(|| {
+            let text = format!(
+                "{} elections, {} acknowledged, {} received",
+                compared.elections, totals.acknowledged, totals.received
+            );
+            Violation::new(Invariant::DidNothing, text)
+        })
+    };
+    let violation = panicked.or_else(|| world.violation().cloned()).or_else(nothing);
+    Report {
+        seed,
+        violation,
+        trace_hash: world.trace().hash(),
+        steps: world.trace().steps(),
+        time: world.now().since(Time::ZERO),
+        counts: world.counts().clone(),
+        totals,
+        compared,
+        lines: world.trace().lines().to_vec(),
+    }
+}
+
+/// Runs one seed twice: the traces must be equal.
+pub fn run_seed_twice(seed: u64) -> Report {
+    let mut first = run_seed(seed, Detail::Hash);
+    let second = run_seed(seed, Detail::Hash);
+    if first.violation.is_none() && first.trace_hash != second.trace_hash {
+        let text = format!(
+            "trace hashes {:016x} and {:016x} of {} and {} steps",
+            first.trace_hash, second.trace_hash, first.steps, second.steps
+        );
+        first.violation = Some(Violation::new(Invariant::Deterministic, text));
+    }
+    first
+}
+
+// === impl Sums ===
+
+impl Sums {
+    /// One more run.
+    pub fn add(&mut self, report: &Report) {
+        self.runs += 1;
+        self.time += report.time;
+        self.elections += report.compared.elections;
+        self.acknowledged += report.totals.acknowledged;
+        self.receipts += report.counts.receipts;
+        self.received += report.totals.received;
+        self.redelivered += report.totals.redelivered;
+        self.committed += report.totals.committed;
+        self.frames += report.counts.frames;
+        self.late_frames += report.counts.late_frames;
+        self.starts += report.counts.starts;
+        self.records += report.compared.records;
+        self.digests += report.compared.digests;
+        self.claims += report.compared.claims;
+        for (kind, count) in &report.counts.faults {
+            *self.faults.entry(*kind).or_default() += count;
+        }
+    }
+}

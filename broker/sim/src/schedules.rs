@@ -1,0 +1,126 @@
+//! Scripted schedules: one for each hole of `docs/protocol/README.md` that can occur yet, and the
+//! classic failures of other systems.
+//!
+//! Random walks alone are too weak for deep interleavings: these put the group into the exact
+//! position of a hole and let the oracle watch. Each is a test of the same name, and `sim run`
+//! runs them all before the seeds. To see that a schedule is not blind, `sim-mutants` runs it over
+//! a machine whose guard is switched off.
+
+use crate::oracle::Violation;
+use crate::run::panics;
+use crate::stage::{Judged, Stage};
+use crate::trace::Detail;
+
+mod f04;
+mod f05;
+mod h01;
+mod h02;
+mod h03;
+mod h04;
+mod h05;
+mod h07;
+mod h08;
+mod h11;
+mod h13;
+mod h14;
+mod h15;
+mod h16;
+mod h17;
+mod h19;
+mod h20;
+mod h27;
+mod h28;
+mod h29;
+
+/// One schedule.
+#[derive(Debug, Clone, Copy)]
+pub struct Schedule {
+    /// Its name, also that of its test.
+    pub name: &'static str,
+    /// What it shows.
+    pub claim: &'static str,
+    nodes: usize,
+    script: fn(&mut Stage) -> Judged,
+}
+
+// === impl Schedule ===
+
+impl Schedule {
+    /// Runs it: the verdict, and the trace when it is wanted.
+    pub fn run(&self, detail: Detail) -> (Result<(), Violation>, Vec<String>) {
+        let mut stage = Stage::new(self.nodes, detail);
+        let judged = panics(|| (self.script)(&mut stage)).and_then(|judged| judged);
+        (judged, stage.world.trace().lines().to_vec())
+    }
+}
+
+macro_rules! schedules {
+    ($($module:ident::$name:ident, $nodes:literal, $claim:literal;)*) => {
+        /// All of them.
+        pub const SCHEDULES: &[Schedule] = &[$(Schedule {
+            name: stringify!($name),
+            claim: $claim,
+            nodes: $nodes,
+            script: $module::$name,
+        }),*];
+
+        #[cfg(test)]
+        mod tests {
+            use super::{Detail, SCHEDULES};
+
+            $(#[test]
+            fn $name() {
+                let schedule = SCHEDULES.iter().find(|s| s.name == stringify!($name));
+                let (judged, _) = schedule.expect("listed by the same macro").run(Detail::Hash);
+                if let Err(violation) = judged {
+                    panic!("{violation}; replay: sim replay --schedule {}", stringify!($name));
+                }
+            })*
+        }
+    };
+}
+
+schedules! {
+    h01::h1_two_candidates_of_one_epoch_never_both_reign, 5,
+        "a lost Lease gives two candidates the same epoch; one of them reigns";
+    h02::h2_no_ack_by_an_fdatasync_that_ends_after_the_promise, 3,
+        "a slave's late fdatasync does not count under the ballot it left";
+    h02::h2_a_master_does_not_count_itself_after_promising_another, 3,
+        "a master's own late fdatasync does not count once it promised another";
+    h03::h3_records_of_an_older_epoch_are_not_committed_by_counting, 3,
+        "Raft's figure 8";
+    h04::h4_a_late_doubled_append_cuts_nothing, 3,
+        "an Append of long ago arrives again on the old connection";
+    h05::h5_a_divergent_synced_tail_is_not_acknowledged, 3,
+        "what an old master has on its disk is no copy of the new master's records";
+    h07::h7_a_rolled_back_volume_is_recognised_and_does_not_vote, 3,
+        "peers remember what a restored volume forgot";
+    h08::h8_a_majority_of_empty_volumes_founds_nothing, 3,
+        "two wiped volumes and a deleted Lease do not make a new group beside the old one";
+    h11::h11_what_a_failed_fdatasync_lost_is_written_again, 3,
+        "after an fsync error and a restart nothing counts that is only in the page cache";
+    h13::h13_a_master_whose_disk_hangs_is_replaced, 3,
+        "its heartbeats go on, but it says that it is not valid";
+    h14::h14_a_duel_of_candidates_ends, 5,
+        "candidates that meet at a slow Lease do not depose each other for ever";
+    h15::h15_a_stolen_lease_makes_and_unmakes_no_master, 3,
+        "the Lease names another holder and a higher epoch; the master reigns on";
+    h16::h16_an_expired_lease_unseats_nobody, 3,
+        "the Lease store is away for long; the master serves all the while";
+    h17::h17_a_resigning_master_votes_for_its_successor, 3,
+        "a hand-over with the third member down";
+    h19::h19_an_absurd_epoch_in_the_lease_is_ignored, 3,
+        "the annotation says 2^64-1; the group elects on";
+    h20::h20_a_zombie_master_hands_out_nothing, 3,
+        "a stopped master goes on after another one took over";
+    h27::h27_a_lease_deleted_while_founding_founds_one_group, 3,
+        "whatever becomes of the Lease, two groups never serve";
+    h28::h28_members_of_another_group_than_the_leases_stay_strangers, 3,
+        "the Lease names another group; nobody stands";
+    h29::h29_a_promise_to_a_dead_candidate_is_outbid, 3,
+        "a slave that promised a dead candidate makes its master stand again";
+    f04::f4_a_power_cut_member_in_the_first_quorum_loses_nothing, 3,
+        "one power cut and pauses put the restarted member into the first quorum";
+    f05::f5_acks_of_a_catch_up_commit_nothing_by_themselves, 3,
+        "a slave that catches up is no reason to commit what it catches up with";
+}

@@ -1,0 +1,234 @@
+//! A scripted run: a calm world, one producer, and the hands of a script in it.
+//!
+//! A schedule says what must be possible at each of its steps ([`Stage::until`]); a step that does
+//! not come is a violation of the schedule itself, so that a schedule cannot pass by doing
+//! nothing. The oracle watches all the while.
+
+use std::time::Duration;
+
+use tandemmq_cluster::{Offsets, Role};
+use tandemmq_model::{AckMode, Destination};
+
+use crate::client::Program;
+use crate::client::consumer::{Consumer, ConsumerPlan};
+use crate::client::producer::{AfterLoss, Producer, ProducerPlan};
+use crate::net::Ending;
+use crate::oracle::{Invariant, Violation};
+use crate::peek::Kind;
+use crate::seeds::Plan;
+use crate::trace::Detail;
+use crate::world::{Crash, Rule, Verdict, World};
+
+/// Whether a schedule's claim holds.
+pub type Judged = Result<(), Violation>;
+
+/// A step that takes longer than this does not come.
+const STEP_MAX: Duration = Duration::from_secs(15);
+
+const PRODUCER: usize = 0;
+
+/// One scripted run.
+pub struct Stage {
+    /// The world, for whatever has no word of its own here.
+    pub world: World,
+}
+
+// === impl Stage ===
+
+impl Stage {
+    /// A calm world of that many brokers; the producer has nothing to send yet.
+    pub fn new(nodes: usize, detail: Detail) -> Self {
+        let mut world = World::new(Plan::calm(nodes), detail);
+        world.add_client(Program::Producer(Producer::new(ProducerPlan {
+            destination: queue(),
+            persistent: true,
+            messages: 0,
+            window: 64,
+            pause: (Duration::ZERO, Duration::from_millis(2)),
+            tx_permille: 0,
+            tx_messages_max: 1,
+            abort_permille: 0,
+            filler_max: 0,
+            expire_permille: 0,
+            after_loss: AfterLoss::SendAgain,
+        })));
+        Self { world }
+    }
+
+    /// A violation of the schedule's own claim, unless the fact holds.
+    pub fn must(&self, fact: bool, claim: &str) -> Judged {
+        self.unviolated()?;
+        if fact { Ok(()) } else { Err(Violation::new(Invariant::Schedule, claim)) }
+    }
+
+    /// Lets time pass until the fact holds.
+    pub fn until(&mut self, step: &str, fact: impl Fn(&World) -> bool) -> Judged {
+        let came = self.world.wait_for(STEP_MAX, fact);
+        self.unviolated()?;
+        let text = format!("this step does not come: {step}");
+        if came { Ok(()) } else { Err(Violation::new(Invariant::Schedule, text)) }
+    }
+
+    /// Lets time pass.
+    pub fn pass(&mut self, millis: u64) -> Judged {
+        self.world.pass(Duration::from_millis(millis));
+        self.unviolated()
+    }
+
+    /// Waits for a master with open ports, other than `not`.
+    pub fn master(&mut self, not: Option<usize>) -> Result<usize, Violation> {
+        let serving = |world: &World| {
+            (0..world.nodes.len()).find(|node| {
+                Some(*node) != not
+                    && world.nodes[*node].listens()
+                    && world.nodes[*node].role() == Role::Master
+            })
+        };
+        self.until("a member serves as master", |world| serving(world).is_some())?;
+        Ok(serving(&self.world).expect("just waited for"))
+    }
+
+    /// Waits until everybody who runs has everything the master has.
+    pub fn in_step(&mut self) -> Judged {
+        self.until("all who run are in step", |world| {
+            let Some(master) = world.master() else { return false };
+            let Some(of) = world.nodes[master].machine().map(|m| m.offsets()) else { return false };
+            world.nodes.iter().filter_map(|node| node.machine()).all(|machine| {
+                let offsets = machine.offsets();
+                offsets.synced == of.appended && offsets.applied == of.appended
+            })
+        })
+    }
+
+    /// Every broker but this one.
+    pub fn others(&self, than: usize) -> Vec<usize> {
+        (0..self.world.nodes.len()).filter(|node| *node != than).collect()
+    }
+
+    /// A member's offsets; zero while it is down.
+    pub fn offsets(&self, node: usize) -> Offsets {
+        self.world.nodes[node].machine().map_or_else(Offsets::default, |m| m.offsets())
+    }
+
+    /// The producer has so many more messages to send; nothing is waited for.
+    pub fn offer(&mut self, messages: u32) {
+        self.world.offer(PRODUCER, messages, 0);
+    }
+
+    /// The same, each with a body of so many bytes more.
+    pub fn offer_large(&mut self, messages: u32, bytes: usize) {
+        self.world.offer(PRODUCER, messages, bytes);
+    }
+
+    /// Sends so many messages and waits for their receipts.
+    pub fn produce(&mut self, messages: u32) -> Judged {
+        self.offer(messages);
+        let wanted = self.acknowledged() + u64::from(messages);
+        self.until("the receipts of what was sent", move |world| {
+            world.history().totals().acknowledged >= wanted
+        })
+    }
+
+    /// Durable messages acknowledged so far.
+    pub fn acknowledged(&self) -> u64 {
+        self.world.history().totals().acknowledged
+    }
+
+    /// kill -9, no restart.
+    pub fn kill(&mut self, node: usize) {
+        self.world.crash(node, Crash::Kill);
+    }
+
+    /// Power cut, no restart.
+    pub fn power_cut(&mut self, node: usize) {
+        self.world.crash(node, Crash::PowerCut);
+    }
+
+    /// Starts what is down.
+    pub fn start(&mut self, node: usize) {
+        self.world.restart_after(node, Duration::from_millis(1));
+    }
+
+    /// Nothing passes in this direction; its connection breaks, so that the other end knows.
+    pub fn cut(&mut self, from: usize, to: usize) {
+        self.world.net.cut(from, to);
+        self.world.break_link(from, to, Ending::Closed);
+    }
+
+    /// Nothing passes between these two.
+    pub fn part(&mut self, one: usize, other: usize) {
+        self.cut(one, other);
+        self.cut(other, one);
+    }
+
+    /// Nothing passes between this member and all others.
+    pub fn isolate(&mut self, node: usize) {
+        for other in self.others(node) {
+            self.part(node, other);
+        }
+    }
+
+    /// The direction is as before.
+    pub fn heal(&mut self, from: usize, to: usize) {
+        self.world.heal(from, to);
+    }
+
+    /// Undoes `isolate`.
+    pub fn rejoin(&mut self, node: usize) {
+        for other in self.others(node) {
+            self.heal(node, other);
+            self.heal(other, node);
+        }
+    }
+
+    /// What becomes of these frames from now on.
+    pub fn frames(
+        &mut self,
+        kind: Kind,
+        from: impl Into<Option<usize>>,
+        to: impl Into<Option<usize>>,
+        verdict: Verdict,
+    ) {
+        let rule = Rule { from: from.into(), to: to.into(), kind: Some(kind), verdict };
+        self.world.rule(rule);
+    }
+
+    /// Frames pass again; what was held is gone, as with the connection it was sent on.
+    pub fn frames_pass(&mut self) {
+        self.world.clear_rules();
+        let kept = self.world.take_kept(|_| true);
+        for pair in kept.iter().map(|kept| (kept.from, kept.to)) {
+            self.world.break_link(pair.0, pair.1, Ending::Closed);
+        }
+    }
+
+    /// Everything is given back and a consumer takes all there is; the oracle has the last word.
+    pub fn finish(&mut self) -> Judged {
+        self.frames_pass();
+        self.world.add_client(Program::Consumer(Consumer::new(ConsumerPlan {
+            destination: queue(),
+            mode: AckMode::Individual,
+            prefetch: 10,
+            think: (Duration::ZERO, Duration::ZERO),
+            tx_permille: 0,
+            abort_permille: 0,
+            poison_permille: 0,
+            leave_permille: 0,
+            browse_permille: 0,
+            cumulative_max: 1,
+        })));
+        self.world.settle();
+        self.world.pass(Duration::from_secs(90));
+        self.unviolated()?;
+        self.must(self.acknowledged() > 0, "something was acknowledged")?;
+        self.must(self.world.is_finished(), "the run comes to its end")
+    }
+
+    fn unviolated(&self) -> Judged {
+        self.world.violation().map_or(Ok(()), |violation| Err(violation.clone()))
+    }
+}
+
+fn queue() -> Destination {
+    Destination::queue("Q0")
+}
