@@ -512,3 +512,6 @@ impl<'a> Reader<'a> {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

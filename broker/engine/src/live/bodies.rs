@@ -274,11 +274,11 @@ impl Live {
 
     /// The queue's consumers have no credit for the rest of its window.
     pub(super) fn trim_queue_window(&mut self, key: DestKey) {
-        if self.reads.is_over() {
-            if let Some(found) = self.destinations.get_mut(key) {
-                let window = std::mem::take(&mut found.queue.window);
-                self.reads.drop_bodies(&window);
-            }
+        if self.reads.is_over()
+            && let Some(found) = self.destinations.get_mut(key)
+        {
+            let window = std::mem::take(&mut found.queue.window);
+            self.reads.drop_bodies(&window);
         }
     }
 
@@ -287,10 +287,10 @@ impl Live {
         let Some(subscription) = self.subscriptions.get_mut(key) else {
             return;
         };
-        if let Source::Browser(browse) = &mut subscription.source {
-            if self.reads.is_over() || browse.has_ended {
-                self.reads.drop_bodies(&std::mem::take(&mut browse.window));
-            }
+        if let Source::Browser(browse) = &mut subscription.source
+            && (self.reads.is_over() || browse.has_ended)
+        {
+            self.reads.drop_bodies(&std::mem::take(&mut browse.window));
         }
     }
 

@@ -88,10 +88,11 @@ impl Live {
     /// handed out too: without memory it is refused then.
     fn next_parked(&mut self, cx: &Context<'_>, conn: ConnId) -> Option<Command> {
         let first = self.connections.get(&conn)?.parked.front()?;
-        if let Command::Send { message, .. } = &first.command {
-            if first.deadline > cx.now.boot && self.waits_for_memory(cx, message) {
-                return None;
-            }
+        if let Command::Send { message, .. } = &first.command
+            && first.deadline > cx.now.boot
+            && self.waits_for_memory(cx, message)
+        {
+            return None;
         }
         let found = self.connections.get_mut(&conn)?;
         let parked = found.parked.pop_front()?;

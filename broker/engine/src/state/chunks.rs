@@ -303,6 +303,9 @@ impl Entries {
         } else if size >= COMPACT_ENTRIES_MIN && live * 4 < size {
             chunk.count();
             self.join_with_next(slot);
+            if let Some(before) = slot.checked_sub(1) {
+                self.join_with_next(before);
+            }
         }
         self.live -= 1;
         self.sum = self.sum.wrapping_sub(entry.hash());
@@ -388,3 +391,6 @@ impl Entries {
         chunk.count();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -91,7 +91,7 @@ impl Bench {
     pub fn with(config: EngineConfig) -> Self {
         let mut bench = Self {
             master: Engine::new(config.clone()),
-            slave: Engine::new(config.clone()),
+            slave: Engine::new(config),
             log: Vec::new(),
             committed: 0,
             epoch: Epoch(0),
@@ -481,7 +481,7 @@ impl Bench {
         let mut all = Vec::new();
         loop {
             let got = self.got(conn, id);
-            let Some(last) = got.iter().filter(|got| !got.is_end).next_back() else {
+            let Some(last) = got.iter().rfind(|got| !got.is_end) else {
                 all.extend(got);
                 return all;
             };

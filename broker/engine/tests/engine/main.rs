@@ -1,5 +1,9 @@
 //! The engine as its neighbours see it: commands and records in, effects out.
 #![allow(
+    clippy::unwrap_used,
+    reason = "a test ends where it finds something unexpected"
+)]
+#![allow(
     missing_docs,
     unreachable_pub,
     reason = "a test crate has no readers of its own pages"
@@ -10,6 +14,7 @@ mod bench;
 mod bodies;
 mod browse;
 mod expiry;
+mod golden;
 mod limits;
 mod queues;
 mod random;
