@@ -277,11 +277,6 @@ pub(crate) struct Checker {
 // === impl Checker ===
 
 impl Checker {
-    /// Nothing happened yet.
-    pub(crate) fn new() -> Self {
-        Self::default()
-    }
-
     /// A connection was opened.
     pub(crate) fn opened(&mut self) -> ConnectionNo {
         self.connections += 1;

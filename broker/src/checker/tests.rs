@@ -11,7 +11,7 @@ const fn id(sequence: u64) -> SendId {
 
 /// A run in which messages 1 to 3 were written and acknowledged.
 fn run() -> Checker {
-    let mut checker = Checker::new();
+    let mut checker = Checker::default();
     for sequence in 1..=3 {
         checker.written(id(sequence));
         checker.acknowledged(id(sequence));
@@ -72,7 +72,7 @@ fn a_whole_run_is_good() {
 
 #[test]
 fn an_empty_run_is_not_good() {
-    let verdict = Checker::new().judge();
+    let verdict = Checker::default().judge();
     assert!(verdict.violations.is_empty());
     assert!(!verdict.is_good(), "a run that did nothing proves nothing");
     assert_eq!(verdict.lines().len(), 1);

@@ -122,7 +122,7 @@ impl Args {
             rounds: self.rounds.unwrap_or(if quick { 1 } else { 3 }),
             time: self
                 .time
-                .unwrap_or(Duration::from_secs(if quick { 1 } else { 5 })),
+                .unwrap_or_else(|| Duration::from_secs(if quick { 1 } else { 5 })),
             kills: self.kills.unwrap_or(if quick { 5 } else { 50 }),
             probe: probe::Plan {
                 time: Duration::from_millis(if quick { 300 } else { 1_500 }),

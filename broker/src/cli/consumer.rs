@@ -117,7 +117,7 @@ pub(super) async fn run(args: Args) -> CliResult {
     for (messages, end) in tasks.join_all().await {
         all.add(&messages);
         complete &= matches!(end, Ok(End::Count));
-        failure = failure.or(end.err());
+        failure = failure.or_else(|| end.err());
     }
     bar.finish_and_clear();
     let totals = all.finish(requested);

@@ -117,7 +117,7 @@ fn rows_of(view: &ClusterView, filter: Option<&str>) -> Vec<Row> {
             figures: figures.clone(),
         }));
     }
-    rows.sort_by(|a, b| key_of(a).cmp(&key_of(b)));
+    rows.sort_by_key(key_of);
     rows
 }
 

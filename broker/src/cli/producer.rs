@@ -120,7 +120,7 @@ pub(super) async fn run(args: Args) -> CliResult {
     let mut failure = None;
     for (one, result) in tasks.join_all().await {
         totals.add(&one);
-        failure = failure.or(result.err());
+        failure = failure.or_else(|| result.err());
     }
     bar.finish_and_clear();
     totals.requested = requested;

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use crate::cli::{CliError, CliResult};
 use crate::config::Config;
+use crate::runtime::Stdin;
+use crate::telemetry::{self, LogFormat};
 
 /// Options of `serve`.
 #[derive(Debug, clap::Args)]
@@ -21,10 +23,17 @@ pub(super) struct Args {
     /// End when stdin ends, so that this broker does not outlive the program that started it
     #[arg(long)]
     exit_with_stdin: bool,
+    /// How log lines on stderr look: text or json
+    #[arg(long, default_value = "text", value_name = "FORMAT")]
+    log_format: LogFormat,
 }
 
 /// Serves until SIGTERM or Ctrl-C.
-pub(super) fn run(args: Args) -> CliResult {
+pub(super) fn run(args: &Args) -> CliResult {
+    let stdin = match args.exit_with_stdin {
+        true => Stdin::EndsBroker,
+        false => Stdin::Ignored,
+    };
     let Some(file) = &args.config else {
         print!("{}", Config::commented_default());
         return Ok(ExitCode::SUCCESS);
@@ -34,6 +43,7 @@ pub(super) fn run(args: Args) -> CliResult {
         print!("{}", config.to_toml());
         return Ok(ExitCode::SUCCESS);
     }
-    crate::runtime::serve(config)?;
+    telemetry::init(args.log_format);
+    crate::runtime::serve(config, stdin)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -163,7 +163,10 @@ async fn a_broker_that_answers_nothing_is_given_up() {
     let (address, _) = broker(scripts).await;
     let mut fates = Fates::default();
     let (_stop, mut stopped) = watch::channel(false);
-    let plan = Plan { receipt_timeout: Duration::from_millis(50), ..plan(1, Unknown::Leave) };
+    let plan = Plan {
+        receipt_timeout: Duration::from_millis(50),
+        ..plan(1, Unknown::Leave)
+    };
     // The one message is unknown then, so nothing is left to do.
     send_all(&mut failover(&address), &plan, &mut fates, &mut stopped)
         .await
@@ -206,11 +209,20 @@ async fn attempts_are_limited_when_the_url_says_so() {
 fn silence_is_limited_only_where_heart_beats_were_agreed_on() {
     let connected = |value: &'static str| Frame::new("CONNECTED").header("heart-beat", value);
     let limit = |value, asked| silence_max(&connected(value), asked);
-    assert_eq!(limit("1000,0", HeartBeat::Expected), Some(Duration::from_secs(3)));
-    assert_eq!(limit("20000,0", HeartBeat::Expected), Some(Duration::from_secs(60)));
+    assert_eq!(
+        limit("1000,0", HeartBeat::Expected),
+        Some(Duration::from_secs(3))
+    );
+    assert_eq!(
+        limit("20000,0", HeartBeat::Expected),
+        Some(Duration::from_secs(60))
+    );
     assert_eq!(limit("0,0", HeartBeat::Expected), None);
     assert_eq!(limit("1000,0", HeartBeat::None), None);
-    assert_eq!(silence_max(&Frame::new("CONNECTED"), HeartBeat::Expected), None);
+    assert_eq!(
+        silence_max(&Frame::new("CONNECTED"), HeartBeat::Expected),
+        None
+    );
 }
 
 #[tokio::test]

@@ -57,25 +57,41 @@ impl LocalGroup {
             None => Some(TempFolder::create(purpose).context("no temporary folder")?),
         };
         let folder = folder
-            .or(temp.as_ref().map(TempFolder::path))
+            .or_else(|| temp.as_ref().map(TempFolder::path))
             .expect("one of both is there");
         let opened = open_anywhere(folder)?;
         let (supervisor, events) = Supervisor::start(opened, Options { restart_delay });
-        let group = Self {
+        let mut group = Self {
             supervisor,
             events,
             temp,
         };
-        match group
-            .wait_for("all brokers in step", START_MAX, GroupView::is_whole)
-            .await
-        {
-            Ok(_) => Ok(group),
+        match group.wait_for_start().await {
+            Ok(()) => Ok(group),
             Err(error) => {
                 let logs = group.log_tails();
                 group.stop().await;
                 Err(error.context(format!("the group did not start\n{logs}")))
             }
+        }
+    }
+
+    /// Until every broker is in step; a process that ends by itself will do so again.
+    async fn wait_for_start(&mut self) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        loop {
+            let view = self.view().await;
+            if view.is_whole() {
+                return Ok(());
+            }
+            let ends = self.unexpected_ends();
+            if !ends.is_empty() {
+                bail!("{}", ends.join("; "));
+            }
+            if begun.elapsed() > START_MAX {
+                bail!("after {START_MAX:?} it is: {}", describe(&view));
+            }
+            sleep(LOOK_PAUSE).await;
         }
     }
 
