@@ -217,14 +217,14 @@ fn shown(path: &Path) -> String {
         .to_string()
 }
 
-/// Is this file compiled for tests only? Fuzz targets count as tests.
+/// Is this file compiled for tests only? Fuzz targets and examples do not ship either.
 fn is_test_file(path: &Path) -> bool {
     let path = shown(path);
     path.ends_with("/tests.rs")
         || path.ends_with("/testing.rs")
         || path
             .split('/')
-            .any(|part| part == "tests" || part == "fuzz")
+            .any(|part| matches!(part, "tests" | "fuzz" | "examples"))
 }
 
 /// What ships of a source: nothing of a test file, else all before its test module.
