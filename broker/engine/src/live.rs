@@ -252,6 +252,7 @@ impl Live {
                 },
                 applied,
             ) => {
+                self.destinations.send_ended(destination);
                 if let Applied::Enqueued { queue } = applied {
                     self.message_applied(destination, queue, offset);
                 }

@@ -160,6 +160,9 @@ impl Live {
             }
             AckRef::Message(None, message) => subscriptions.values().find_map(|key| {
                 let found = self.subscriptions.get(*key)?;
+                if matches!(found.source, Source::Browser(_)) {
+                    return None;
+                }
                 let delivery = self.delivery_of(cx, found, *message)?;
                 Some(Target::Delivery(*key, delivery))
             }),

@@ -67,6 +67,8 @@ pub(crate) struct LiveDestination {
     /// Browsers; they take nothing.
     pub browsers: usize,
     pub in_flight: u64,
+    /// Sends that are on their way here: proposed, or kept by an open transaction.
+    pub coming: u64,
     pub counts: LiveCounts,
     /// Only used of the two kinds of queue.
     pub queue: LiveQueue,
@@ -141,6 +143,7 @@ impl LiveDestination {
             consumers: Vec::new(),
             browsers: 0,
             in_flight: 0,
+            coming: 0,
             counts: LiveCounts::default(),
             queue: LiveQueue::new(state),
         }
@@ -153,6 +156,7 @@ impl LiveDestination {
             && self.consumers.is_empty()
             && self.browsers == 0
             && self.in_flight == 0
+            && self.coming == 0
             && self.queue.transient.is_empty()
     }
 
@@ -216,6 +220,20 @@ impl Destinations {
         self.by_name
             .values()
             .filter_map(|key| self.slab.get(*key).map(|found| (*key, found)))
+    }
+
+    /// A send is on its way to that destination.
+    pub(crate) fn expect_send(&mut self, key: DestKey) {
+        if let Some(found) = self.slab.get_mut(key) {
+            found.coming += 1;
+        }
+    }
+
+    /// It has arrived, or will not.
+    pub(crate) fn send_ended(&mut self, key: DestKey) {
+        if let Some(found) = self.slab.get_mut(key) {
+            found.coming -= 1;
+        }
     }
 
     pub(crate) fn insert(&mut self, destination: LiveDestination) -> DestKey {

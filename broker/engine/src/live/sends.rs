@@ -11,6 +11,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tandemmq_model::limits::NAME_BYTES_MAX;
 use tandemmq_model::{ConnId, Destination, DestinationKind, Message, RecordKind, Refusal, TxName};
 
@@ -67,17 +68,12 @@ impl Live {
     ) -> Result<Answered, Refusal> {
         let body =
             records::encode_enqueue(None, message).ok_or_else(refusals::message_too_large)?;
-        let then = Then::Enqueue {
-            destination: key,
-            body: body.clone(),
-            answer,
-        };
         if mutants::on(Mutant::DispatchBeforeCommit) {
             self.flush_acks_of(conn);
-            self.early
-                .push_back((key, self.log.last().next(), body.clone()));
+            let next = self.log.last().next();
+            self.early.push_back((key, next, body.clone()));
         }
-        self.propose_for(conn, RecordKind::Enqueue, body, then);
+        self.propose_send(conn, key, body, answer);
         Ok(Answered::Later)
     }
 
@@ -93,13 +89,18 @@ impl Live {
             records::encode_enqueue(Some(tx), message).ok_or_else(refusals::message_too_large)?;
         self.count_operation(conn, name, body.len())?;
         self.set_journaled(conn, name);
+        self.propose_send(conn, key, body, None);
+        Ok(Answered::Now)
+    }
+
+    fn propose_send(&mut self, conn: ConnId, key: DestKey, body: Bytes, answer: Option<AnswerTo>) {
+        self.destinations.expect_send(key);
         let then = Then::Enqueue {
             destination: key,
             body: body.clone(),
-            answer: None,
+            answer,
         };
         self.propose_for(conn, RecordKind::Enqueue, body, then);
-        Ok(Answered::Now)
     }
 
     /// Takes memory for a message that is not journaled.
@@ -117,6 +118,7 @@ impl Live {
         if message.destination.kind.is_queue() {
             let transient = Transient::of(&message).ok_or_else(refusals::message_too_large)?;
             self.memory.take(size);
+            self.destinations.expect_send(key);
             let place = self.next_place();
             return Ok(HeldSend::Queue {
                 destination: key,
@@ -126,6 +128,7 @@ impl Live {
         }
         let size = if needs_memory { size } else { 0 };
         self.memory.take(size);
+        self.destinations.expect_send(key);
         let count = self.next_place().count;
         let message = Arc::new(TopicMessage {
             message: Arc::new(message),

@@ -388,6 +388,7 @@ impl Live {
     /// They take effect.
     pub(super) fn publish(&mut self, cx: &Context<'_>, sends: Vec<HeldSend>) {
         for send in sends {
+            self.destinations.send_ended(send.destination());
             match send {
                 HeldSend::Queue {
                     destination,
@@ -406,9 +407,18 @@ impl Live {
     }
 
     fn forget_send(&mut self, send: HeldSend) {
+        self.destinations.send_ended(send.destination());
         match send {
             HeldSend::Queue { transient, .. } => self.memory.free(transient.size),
             HeldSend::Topic { message, .. } => self.release(message),
+        }
+    }
+}
+
+impl HeldSend {
+    const fn destination(&self) -> DestKey {
+        match self {
+            Self::Queue { destination, .. } | Self::Topic { destination, .. } => *destination,
         }
     }
 }

@@ -141,3 +141,16 @@ fn the_answer_to_subscribe_comes_before_the_first_message() {
     bench.browse(1, 2, "empty", 10);
     assert_eq!(bench.trace, ["reply 1", "deliver 1"]);
 }
+
+#[test]
+fn an_ack_by_message_id_alone_does_not_mean_a_browser() {
+    let mut bench = bench();
+    bench.browse(1, 1, "Q", 10);
+    let id = bench.got(1, 1)[0].message_id;
+    let acked = bench.ack_as(1, AckRef::Message(None, id), AckKind::Consumed, None);
+    assert_eq!(
+        bench.refused(1, acked),
+        Some(tandemmq_model::RefusalKind::Unknown)
+    );
+    assert_eq!(bench.depth("Q"), 3);
+}

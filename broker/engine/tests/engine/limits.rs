@@ -197,3 +197,32 @@ fn commands_of_an_unknown_connection_are_ignored() {
     assert!(!bench.is_answered(7, sent));
     assert_eq!(bench.log.len(), 1);
 }
+
+#[test]
+fn a_destination_that_a_send_is_on_its_way_to_is_not_idle() {
+    let config = EngineConfig {
+        destinations_max: 3,
+        ..EngineConfig::default()
+    };
+    let mut bench = Bench::with(config);
+    bench.commits_at_once = false;
+    bench.connect(1);
+    let sent = bench.send(1, message("A", "a"));
+    bench.begin(1, "t");
+    bench.send_in(1, "t", transient("B", "b"));
+    bench.send_in(1, "t", topic("T", "c"));
+    let over = bench.send(1, message("C", "a"));
+    assert_eq!(bench.refused(1, over), Some(RefusalKind::Limit));
+    bench.commit_all();
+    assert!(bench.is_done(1, sent));
+    bench.subscribe_to(
+        1,
+        1,
+        tandemmq_model::Destination::topic("T"),
+        AckMode::Auto,
+        1,
+    );
+    bench.commit_tx(1, "t");
+    assert_eq!((bench.depth("A"), bench.depth("B")), (1, 1));
+    assert_eq!(bench.bodies(1, 1), ["c"]);
+}
