@@ -139,7 +139,7 @@ impl Live {
         if !self.connections.contains_key(&conn) {
             return;
         }
-        if self.must_park(cx, conn, &command) {
+        if self.must_park(conn, &command) {
             self.park(cx, conn, command);
         } else {
             self.execute(cx, conn, command);

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use tandemmq_model::{Command, ConnId, Message, Time};
 
-use super::transient::Memory;
 use super::{Context, Live};
 use crate::refusals;
 
@@ -32,13 +31,13 @@ pub(crate) struct Parked {
 
 impl Live {
     /// True for a command that has to wait.
-    pub(super) fn must_park(&self, cx: &Context<'_>, conn: ConnId, command: &Command) -> bool {
+    pub(super) fn must_park(&self, conn: ConnId, command: &Command) -> bool {
         match command {
             Command::Written(..) | Command::NotDelivered(..) | Command::Ack { tx: None, .. } => {
                 false
             }
             _ if !self.connections[&conn].parked.is_empty() => true,
-            Command::Send { message, .. } => self.waits_for_memory(cx, message),
+            Command::Send { message, .. } => self.waits_for_memory(message),
             _ => false,
         }
     }
@@ -90,7 +89,7 @@ impl Live {
         let first = self.connections.get(&conn)?.parked.front()?;
         if let Command::Send { message, .. } = &first.command
             && first.deadline > cx.now.boot
-            && self.waits_for_memory(cx, message)
+            && self.waits_for_memory(message)
         {
             return None;
         }
@@ -123,10 +122,10 @@ impl Live {
     }
 
     /// True for a send that needs memory which is not there, but could be one day.
-    fn waits_for_memory(&self, cx: &Context<'_>, message: &Message) -> bool {
-        self.needs_memory(cx, message) && {
+    fn waits_for_memory(&self, message: &Message) -> bool {
+        self.needs_memory(message) && {
             let size = message.memory_size() as u64;
-            size <= Memory::max(&self.memory) && !self.memory.fits(size)
+            size <= self.memory.max() && !self.memory.fits(size)
         }
     }
 }

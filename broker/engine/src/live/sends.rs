@@ -48,7 +48,7 @@ impl Live {
             }
         } else {
             let key = self.send_destination(cx, &message.destination)?;
-            let send = self.hold(cx, key, message)?;
+            let send = self.hold(key, message)?;
             match tx {
                 None => {
                     self.publish(cx, vec![send]);
@@ -104,14 +104,9 @@ impl Live {
     }
 
     /// Takes memory for a message that is not journaled.
-    fn hold(
-        &mut self,
-        cx: &Context<'_>,
-        key: DestKey,
-        message: Message,
-    ) -> Result<HeldSend, Refusal> {
+    fn hold(&mut self, key: DestKey, message: Message) -> Result<HeldSend, Refusal> {
         let size = message.memory_size() as u64;
-        let needs_memory = self.needs_memory(cx, &message);
+        let needs_memory = self.needs_memory(&message);
         if needs_memory && !self.memory.fits(size) {
             return Err(refusals::memory_full(self.memory.max()));
         }
@@ -142,7 +137,7 @@ impl Live {
     }
 
     /// True for a message that takes of the memory limit: not journaled, and somebody will hold it.
-    pub(super) fn needs_memory(&self, _cx: &Context<'_>, message: &Message) -> bool {
+    pub(super) fn needs_memory(&self, message: &Message) -> bool {
         if is_journaled(message) {
             return false;
         }
