@@ -28,8 +28,9 @@ struct Folder {
 }
 
 impl FileStorage {
-    /// Opens the folder, which must exist.
+    /// Opens the folder; makes it if it is not there.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        fs::create_dir_all(path)?;
         let directory = File::open(path)?;
         let open = Mutex::new(BTreeMap::new());
         Ok(Self { folder: Arc::new(Folder { path: path.to_owned(), directory, open }) })
