@@ -8,6 +8,11 @@
 //!                                       peer_link (out), peer_listener (in)
 //! ```
 //!
+//! All tasks share one thread: what came in over many sockets meanwhile reaches the node task as one
+//! turn, and a receipt costs no switch between threads. With two worker threads a message cost a
+//! quarter more CPU, and nothing was faster. Threads of their own have what blocks: the disk, reads
+//! of the journal, the Lease.
+//!
 //! One task owns the machine; every other task or thread speaks to it over channels. A panic
 //! anywhere ends the process: the others must not go on without the one that failed.
 
@@ -37,10 +42,6 @@ use anyhow::Context;
 
 use crate::config::Config;
 
-/// Threads of the async runtime. Nothing on them blocks; the work is the node task's and the
-/// sockets'.
-const WORKER_THREADS: usize = 2;
-
 /// What still runs after the node task has ended is given this long: threads in a system call.
 const LEFTOVERS_MAX: Duration = Duration::from_millis(200);
 
@@ -48,9 +49,7 @@ const LEFTOVERS_MAX: Duration = Duration::from_millis(200);
 pub(crate) fn serve(config: Config, stdin: Stdin) -> anyhow::Result<()> {
     abort_on_panic();
     raise_file_limit();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKER_THREADS)
-        .thread_name("runtime")
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the async runtime")?;

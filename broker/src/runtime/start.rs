@@ -172,7 +172,8 @@ fn start_lease(config: &Config) -> anyhow::Result<LeaseTask> {
 
 fn open_storage(config: &Config) -> anyhow::Result<FileStorage> {
     let folder = config.data_dir.join("journal");
-    FileStorage::open(&folder)
+    std::fs::create_dir_all(&folder)
+        .and_then(|()| FileStorage::open(&folder))
         .with_context(|| format!("cannot open the journal in {}", folder.display()))
 }
 
