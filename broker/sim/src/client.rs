@@ -21,7 +21,7 @@ use tandemmq_model::{
     Command, ConnId, Delivery, Destination, Epoch, MessageId, Outcome, Request, Time, TxName,
 };
 
-use crate::oracle::history::{History, TxId};
+use crate::oracle::history::{FirstDeliveries, History, TxId};
 use crate::payload::{Attempt, SendId};
 use crate::rng::Rng;
 use consumer::Consumer;
@@ -228,9 +228,14 @@ impl Client {
     }
 
     /// A delivery arrived.
-    pub fn delivered(&mut self, delivery: &Delivery, history: &mut History) {
+    pub fn delivered(
+        &mut self,
+        delivery: &Delivery,
+        order: FirstDeliveries,
+        history: &mut History,
+    ) {
         if let Program::Consumer(consumer) = &mut self.program {
-            consumer.delivered(&mut self.link, delivery, history);
+            consumer.delivered(&mut self.link, delivery, order, history);
         }
     }
 

@@ -70,7 +70,7 @@ pub struct Disk {
     begun: u64,
     through: Through,
     slow: u32,
-    failed: bool,
+    failures_before: u64,
     set_aside: bool,
 }
 
@@ -97,7 +97,7 @@ impl Disk {
             begun: 0,
             through: Through::All,
             slow: 1,
-            failed: false,
+            failures_before: 0,
             set_aside: false,
         }
     }
@@ -109,7 +109,7 @@ impl Disk {
         incarnation: Incarnation,
         config: &JournalConfig,
     ) -> Result<Started, String> {
-        self.failed = false;
+        self.failures_before = self.volume.failures();
         self.volume.next_process();
         let found = recover(&self.volume, config).map_err(|error| error.to_string())?;
         let recovered = match found {
@@ -203,12 +203,11 @@ impl Disk {
     /// The next fdatasync fails.
     pub fn fail_next_sync(&mut self) {
         self.volume.fail_next_sync();
-        self.failed = true;
     }
 
-    /// True when a failure was put in since the process started: it may end itself.
+    /// True when it failed since the process started: the process may end itself.
     pub fn has_failed(&self) -> bool {
-        self.failed
+        self.volume.failures() > self.failures_before
     }
 
     /// A failure that was put in and did not happen yet does not happen any more.

@@ -8,20 +8,25 @@
 //!
 //! Invariants
 //! - Commands of one connection go in in order, `Written` and `NotDelivered` among them.
-//! - A delivery is written only while its `valid_until` has not passed; once one of a subscription
-//!   is handed back, everything that waits behind it on that subscription is handed back too, or
-//!   a first delivery would overtake it.
+//! - A delivery is written only while its `valid_until` has not passed. Once one of a subscription
+//!   is handed back, younger ones that the engine dispatched before it heard of that are handed
+//!   back too, or they would overtake it; a request sent behind the returns (the fence) tells when
+//!   it has heard.
 //! - Nothing is taken from the socket while enough commands wait for the node.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use tandemmq_model::{
-    AckMode, Command, Delivery, DeliveryId, Epoch, Outcome, SubscriptionId, Time,
+    AckMode, Command, Delivery, DeliveryId, Destination, Epoch, MessageId, Outcome, Request,
+    SubscriptionId, Time, TxName,
 };
 
 /// Commands that wait for the node; above that the socket is not read. Small, so that the bound
 /// is met in every run.
 const COMMANDS_MAX: usize = 32;
+
+/// Requests of the session itself are numbered from here on; no client counts that far.
+const FENCES_FROM: u64 = 1 << 62;
 
 /// What waits to be written.
 #[derive(Debug)]
@@ -46,8 +51,8 @@ pub enum Wrote {
     Message(Delivery, AckMode, SubscriptionKind),
     /// Anything else was handed to the socket.
     Other(Out),
-    /// It was too late; so many deliveries went back.
-    HandedBack(usize),
+    /// It was too late, or had to wait for one that was: it went back.
+    HandedBack,
     /// Nothing waited.
     Nothing,
 }
@@ -66,8 +71,17 @@ pub enum SubscriptionKind {
 pub struct Session {
     socket: VecDeque<Command>,
     commands: VecDeque<Command>,
-    outbox: VecDeque<Out>,
+    /// Each with the last fence that was answered when it came.
+    outbox: VecDeque<(Out, u64)>,
     subscriptions: BTreeMap<SubscriptionId, (AckMode, SubscriptionKind)>,
+    /// Handed back and not seen again, with the fence behind each.
+    returned: BTreeMap<SubscriptionId, VecDeque<(MessageId, u64)>>,
+    fences: u64,
+    answered: u64,
+    /// The queue its consumer takes from.
+    pub queue: Option<Destination>,
+    /// At some time another consumer was at the same queue: first deliveries have no order then.
+    pub competes: bool,
     /// A write is planned.
     pub writing: bool,
     /// The node knows of the connection.
@@ -108,7 +122,12 @@ impl Session {
 
     /// The node wants this written.
     pub fn push(&mut self, out: Out) {
-        self.outbox.push_back(out);
+        match out {
+            Out::Reply { request, .. } if request >= FENCES_FROM => {
+                self.answered = request - FENCES_FROM;
+            }
+            out => self.outbox.push_back((out, self.answered)),
+        }
     }
 
     /// True when something waits to be written.
@@ -120,11 +139,10 @@ impl Session {
     pub fn write_next(&mut self, now: Time) -> Wrote {
         match self.outbox.pop_front() {
             None => Wrote::Nothing,
-            Some(Out::Delivery(delivery, valid_until)) if now > valid_until => {
-                self.hand_back(delivery)
+            Some((Out::Delivery(delivery, valid_until), known)) => {
+                self.write_delivery(now, delivery, valid_until, known)
             }
-            Some(Out::Delivery(delivery, _)) => self.wrote(delivery),
-            Some(other) => Wrote::Other(other),
+            Some((other, _)) => Wrote::Other(other),
         }
     }
 
@@ -136,43 +154,50 @@ impl Session {
                 let kind =
                     if copies { SubscriptionKind::Copies } else { SubscriptionKind::Consumer };
                 self.subscriptions.insert(subscribe.subscription, (subscribe.ack_mode, kind));
+                if kind == SubscriptionKind::Consumer {
+                    self.queue = Some(subscribe.destination.clone());
+                }
             }
             self.commands.push_back(command);
         }
     }
 
-    fn wrote(&mut self, delivery: Delivery) -> Wrote {
-        let Delivery::Message { subscription, id, .. } = &delivery else {
-            return Wrote::Other(Out::Delivery(delivery, Time::NEVER));
+    fn write_delivery(
+        &mut self,
+        now: Time,
+        delivery: Delivery,
+        valid_until: Time,
+        known: u64,
+    ) -> Wrote {
+        let Delivery::Message { subscription, id, message_id, .. } = &delivery else {
+            return Wrote::Other(Out::Delivery(delivery, valid_until));
         };
-        self.commands.push_back(Command::Written(*subscription, *id));
-        let (mode, kind) = self
-            .subscriptions
-            .get(subscription)
-            .copied()
-            .unwrap_or((AckMode::Auto, SubscriptionKind::Copies));
+        let (subscription, id) = (*subscription, *id);
+        let order = self.returned.entry(subscription).or_default();
+        let place = order.iter().position(|(returned, _)| returned == message_id);
+        let before = place.unwrap_or(order.len());
+        let held_up = order.iter().take(before).any(|(_, fence)| *fence > known);
+        if now > valid_until || held_up {
+            let fence = self.fences + 1;
+            match place {
+                Some(place) => order[place].1 = fence,
+                None => order.push_back((*message_id, fence)),
+            }
+            return self.hand_back(subscription, id);
+        }
+        order.drain(..before + usize::from(place.is_some()));
+        self.commands.push_back(Command::Written(subscription, id));
+        let known = self.subscriptions.get(&subscription).copied();
+        let (mode, kind) = known.unwrap_or((AckMode::Auto, SubscriptionKind::Copies));
         Wrote::Message(delivery, mode, kind)
     }
 
-    fn hand_back(&mut self, delivery: Delivery) -> Wrote {
-        let Delivery::Message { subscription, id, .. } = &delivery else {
-            return Wrote::Other(Out::Delivery(delivery, Time::NEVER));
-        };
-        let subscription = *subscription;
-        let mut back: Vec<DeliveryId> = vec![*id];
-        self.outbox.retain(|out| match out {
-            Out::Delivery(Delivery::Message { subscription: of, id, .. }, _)
-                if *of == subscription =>
-            {
-                back.push(*id);
-                false
-            }
-            _ => true,
-        });
-        let count = back.len();
-        for id in back {
-            self.commands.push_back(Command::NotDelivered(subscription, id));
-        }
-        Wrote::HandedBack(count)
+    fn hand_back(&mut self, subscription: SubscriptionId, id: DeliveryId) -> Wrote {
+        self.fences += 1;
+        self.commands.push_back(Command::NotDelivered(subscription, id));
+        // An unknown transaction is refused in its turn, which is all that is wanted of it.
+        let fence = Request { id: FENCES_FROM + self.fences, wants_receipt: true };
+        self.commands.push_back(Command::Abort(TxName::from_static("fence"), fence));
+        Wrote::HandedBack
     }
 }

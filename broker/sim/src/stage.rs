@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use tandemmq_cluster::{Offsets, Role};
-use tandemmq_model::{AckMode, Destination};
+use tandemmq_model::{AckMode, Destination, Offset};
 
 use crate::client::Program;
 use crate::client::consumer::{Consumer, ConsumerPlan};
@@ -191,6 +191,28 @@ impl Stage {
     ) {
         let rule = Rule { from: from.into(), to: to.into(), kind: Some(kind), verdict };
         self.world.rule(rule);
+    }
+
+    /// While all Appends from the one to the other are held: lets pass what brings the other's
+    /// log up to that offset, and nothing that would bring it further.
+    pub fn bring_up_to(&mut self, from: usize, to: usize, wanted: Offset) -> Judged {
+        for _ in 0..50 {
+            if self.offsets(to).synced >= wanted {
+                break;
+            }
+            // An Append behind the end of the log is refused, and tells its sender where that is.
+            let end = self.offsets(to).appended;
+            let held = self.world.take_kept(|kept| {
+                let after = kept.peek.prev.map(|(_, prev)| prev);
+                kept.from == from && after.is_some_and(|prev| prev < wanted || prev > end)
+            });
+            for frame in &held {
+                self.world.deliver_kept(frame);
+            }
+            self.pass(20)?;
+        }
+        let text = format!("member {to} has the records up to {wanted} and no more");
+        self.must(self.offsets(to).synced == wanted, &text)
     }
 
     /// Frames pass again; what was held is gone, as with the connection it was sent on.

@@ -33,6 +33,7 @@ struct State {
     /// Calls that still reach the disk; none: all of them.
     calls_left: Option<u32>,
     fail_next_sync: bool,
+    failures: u64,
     /// Written since the last fdatasync of the file.
     unsynced: BTreeMap<String, Vec<Write>>,
     /// In the page cache only, and taken for clean.
@@ -60,6 +61,11 @@ impl Volume {
     /// The next fdatasync fails.
     pub fn fail_next_sync(&self) {
         self.state().fail_next_sync = true;
+    }
+
+    /// How often an fdatasync failed.
+    pub fn failures(&self) -> u64 {
+        self.state().failures
     }
 
     /// It does not, if it has not yet.
@@ -168,6 +174,7 @@ impl Storage for Volume {
         let mut state = self.state();
         let written = state.unsynced.remove(name).unwrap_or_default();
         if std::mem::take(&mut state.fail_next_sync) {
+            state.failures += 1;
             state.rotten.entry(name.to_owned()).or_default().extend(written);
             return Err(StorageError::Io(format!("fdatasync of {name} failed")));
         }

@@ -14,7 +14,7 @@ use tandemmq_model::{
 };
 
 use super::{Link, Meaning};
-use crate::oracle::history::{History, Reception, SubscriptionKey, TxId};
+use crate::oracle::history::{FirstDeliveries, History, Reception, SubscriptionKey, TxId};
 use crate::oracle::{Invariant, Violation};
 use crate::payload::Attempt;
 
@@ -134,6 +134,7 @@ impl Consumer {
         &mut self,
         link: &mut Link,
         delivery: &Delivery,
+        order: FirstDeliveries,
         history: &mut History,
     ) {
         let Delivery::Message {
@@ -157,6 +158,7 @@ impl Consumer {
             message_id: *message_id,
             attempt,
             redelivered: *redelivered,
+            order,
         };
         history.received(&reception);
         if self.plan.mode != AckMode::Auto {

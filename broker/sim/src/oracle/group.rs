@@ -179,6 +179,10 @@ impl Group {
         self.check_role(node, &view)?;
         self.check_appended(node, &view, log)?;
         self.check_committed(node, &view, log)?;
+        if view.role == Role::Master {
+            // A master counts its own disk: that is an ack too, though it says it to itself.
+            self.told_match(node, view.promise, view.offsets.committed);
+        }
         self.members[node].view = Some(view);
         Ok(())
     }

@@ -61,6 +61,17 @@ pub struct Reception {
     pub attempt: Attempt,
     /// JMSRedelivered.
     pub redelivered: bool,
+    /// Whether its subscription keeps the order of producers.
+    pub order: FirstDeliveries,
+}
+
+/// Whether first deliveries to a subscription keep the order of their producers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FirstDeliveries {
+    /// It was alone at its queue all the time.
+    Ordered,
+    /// Others took from the queue too: what they gave back comes late.
+    Competing,
 }
 
 #[derive(Debug)]
@@ -330,7 +341,10 @@ impl History {
             self.violate(Invariant::NotFlagged, text);
         }
         // A transaction becomes visible at its commit: it has no order with what is sent beside it.
-        if reception.attempt.tx != 0 || reception.destination.name == "ActiveMQ.DLQ" {
+        if reception.attempt.tx != 0
+            || reception.order == FirstDeliveries::Competing
+            || reception.destination.name == "ActiveMQ.DLQ"
+        {
             return;
         }
         let Attempt { id, conn, index, .. } = reception.attempt;

@@ -3,7 +3,7 @@
 
 use crate::peek::Kind;
 use crate::stage::{Judged, Stage};
-use crate::world::{Rule, Verdict};
+use crate::world::Verdict;
 
 pub(super) fn h3_records_of_an_older_epoch_are_not_committed_by_counting(
     stage: &mut Stage,
@@ -41,24 +41,10 @@ pub(super) fn h3_records_of_an_older_epoch_are_not_committed_by_counting(
     // Epoch 3: the first leads again and brings x to the voter; its EpochStart does not arrive.
     stage.start(first);
     stage.frames(Kind::Append, first, voter, Verdict::Hold);
-    let past_x = move |world: &crate::world::World| {
-        world.kept().iter().any(|kept| kept.peek.prev.is_some_and(|(_, prev)| prev >= x))
-    };
     stage.until("the first leads again", |world| {
         world.nodes[first].machine().is_some_and(|m| m.offsets().appended > x)
     })?;
-    for _ in 0..20 {
-        let frames = stage.world.take_kept(|kept| {
-            kept.peek.kind == Kind::Append && kept.peek.prev.is_none_or(|(_, prev)| prev < x)
-        });
-        for frame in &frames {
-            stage.world.deliver_kept(frame);
-        }
-        stage.pass(50)?;
-        if past_x(&stage.world) && stage.offsets(voter).synced >= x {
-            break;
-        }
-    }
+    stage.bring_up_to(first, voter, x)?;
     stage.must(stage.offsets(voter).synced == x, "the voter has x and nothing above it")?;
     stage.pass(100)?;
     stage.must(stage.offsets(first).committed < x, "x is on two disks and not committed")?;
@@ -69,8 +55,6 @@ pub(super) fn h3_records_of_an_older_epoch_are_not_committed_by_counting(
     stage.start(rival);
     let next = stage.master(None)?;
     stage.must(next == rival || next == voter, "one of the two others leads")?;
-    stage.world.rule(Rule { from: None, to: None, kind: None, verdict: Verdict::Copy });
-    stage.world.clear_rules();
     stage.produce(2)?;
     stage.start(first);
     stage.finish()

@@ -10,6 +10,7 @@ use crate::client::consumer::Consumer;
 use crate::client::producer::Producer;
 use crate::client::{Action, Client, Meaning, Place, Program};
 use crate::happening::Happening;
+use crate::oracle::history::FirstDeliveries;
 use crate::oracle::{Invariant, Violation};
 use crate::payload::Attempt;
 use crate::session::{Out, SubscriptionKind, Wrote};
@@ -277,7 +278,7 @@ impl World {
                 self.travel_to_client(conn, Out::Delivery(delivery, Time::NEVER));
             }
             Wrote::Other(out) => self.travel_to_client(conn, out),
-            Wrote::HandedBack(count) => self.counts.handed_back += count as u64,
+            Wrote::HandedBack => self.counts.handed_back += 1,
             Wrote::Nothing => return,
         }
         self.wake(node);
@@ -320,7 +321,8 @@ impl World {
         self.note(Step::Client, &[5, conn.0, delivery_number(delivery)], || {
             format!("client {client} gets on {conn}: {}", brief_delivery(delivery))
         });
-        self.clients[client].delivered(delivery, &mut self.history);
+        let order = self.order_on(conn);
+        self.clients[client].delivered(delivery, order, &mut self.history);
         self.do_actions(client);
     }
 
@@ -388,6 +390,17 @@ impl World {
 
     fn listening_client(&self, conn: ConnId) -> Option<usize> {
         self.conns.get(&conn).filter(|open| open.client_open).map(|open| open.client)
+    }
+
+    /// Whether first deliveries on this connection have an order to keep; a connection that the
+    /// broker has ended already may have had competitors meanwhile.
+    fn order_on(&mut self, conn: ConnId) -> FirstDeliveries {
+        let node = self.conns.get(&conn).map(|open| open.node);
+        let session = node.and_then(|node| self.nodes[node].session(conn));
+        match session {
+            Some(session) if !session.competes => FirstDeliveries::Ordered,
+            _ => FirstDeliveries::Competing,
+        }
     }
 
     fn forget_if_closed(&mut self, conn: ConnId) {

@@ -21,7 +21,7 @@ use tandemmq_cluster::{
 use tandemmq_engine::EngineConfig;
 use tandemmq_journal::{Batch, JournalConfig, ReadOp};
 use tandemmq_model::{
-    Ballot, BootNonce, ByteString, ConnId, Delivery, Incarnation, MemberId, MessageId, Now, Offset,
+    Ballot, BootNonce, ByteString, ConnId, Delivery, Destination, Incarnation, MemberId, MessageId, Now, Offset,
     Outcome, Time,
 };
 
@@ -257,6 +257,11 @@ impl World {
         let Started { recovered, member } =
             match self.nodes[node].disk.start(node as u8, incarnation, &config) {
                 Ok(started) => started,
+                Err(_) if self.nodes[node].disk.has_failed() => {
+                    let wait = self.streams.names.millis(50, 500);
+                    self.nodes[node].starting = true;
+                    return self.agenda.after(wait, Happening::Start { node });
+                }
                 Err(why) => {
                     let text = format!("member {node} does not start: {why}");
                     return self.violate(Violation::new(Invariant::NoHealthyAccused, text));
@@ -412,14 +417,29 @@ impl World {
         process.turn_at = None;
         if process.machine.poll_timeout().is_some_and(|due| due <= now.boot) {
             process.machine.handle_timeout(now);
+            self.observe(node);
         }
-        while let Some(event) = process.inbox.pop_front() {
-            process.machine.handle_event(now, event);
+        while let Some(event) = self.next_event(node) {
+            self.with_machine(node, |machine| machine.handle_event(now, event));
+            // What a master counts in one event and loses by the next was still counted by it.
+            self.observe(node);
         }
-        process.feed_commands(now);
+        if let Some(process) = &mut self.nodes[node].process {
+            process.feed_commands(now);
+        }
         self.observe(node);
         self.do_effects(node, now);
         self.plan_timeout(node);
+    }
+
+    fn next_event(&mut self, node: usize) -> Option<Event> {
+        self.nodes[node].process.as_mut()?.inbox.pop_front()
+    }
+
+    fn with_machine(&mut self, node: usize, act: impl FnOnce(&mut NodeMachine)) {
+        if let Some(process) = &mut self.nodes[node].process {
+            act(&mut process.machine);
+        }
     }
 
     fn plan_timeout(&mut self, node: usize) {
@@ -584,7 +604,7 @@ impl World {
         conn: ConnId,
         delivery: &Delivery,
         epoch: tandemmq_model::Epoch,
-        destination: &tandemmq_model::Destination,
+        destination: &Destination,
         message_id: MessageId,
     ) {
         let Delivery::Message { subscription, .. } = delivery else { return };
@@ -673,6 +693,19 @@ impl Process {
         self.sessions.values().any(|s| !s.announced || s.has_commands() || s.ended)
     }
 
+    /// Consumers that are at one queue together compete from then on.
+    fn note_competitors(&mut self) {
+        let mut at: BTreeMap<Destination, Vec<ConnId>> = BTreeMap::new();
+        for (conn, session) in &self.sessions {
+            if let Some(queue) = &session.queue {
+                at.entry(queue.clone()).or_default().push(*conn);
+            }
+        }
+        for conn in at.into_values().filter(|conns| conns.len() > 1).flatten() {
+            self.sessions.get_mut(&conn).expect("it is a key").competes = true;
+        }
+    }
+
     /// Takes from the clients' channel, connection by connection, while the machine accepts.
     fn feed_commands(&mut self, now: Now) {
         let conns: Vec<ConnId> = self.sessions.keys().copied().collect();
@@ -686,6 +719,7 @@ impl Process {
             }
             let commands = session.take_commands(COMMANDS_PER_EVENT);
             let last = session.ended && !session.has_commands();
+            self.note_competitors();
             if !commands.is_empty() {
                 self.machine.handle_event(now, Event::Commands(conn, commands));
             }

@@ -23,6 +23,7 @@ fn reception(attempt: Attempt, offset: u64, redelivered: bool) -> Reception {
         message_id: message_id(offset),
         attempt,
         redelivered,
+        order: FirstDeliveries::Ordered,
     }
 }
 
@@ -117,6 +118,17 @@ fn first_deliveries_follow_the_order_of_their_producer() {
     history.received(&reception(attempt(2, 2, 0), 6, false));
     history.received(&reception(attempt(1, 1, 0), 5, false));
     assert_eq!(violated(&mut history), Some(Invariant::OutOfOrder));
+}
+
+#[test]
+fn competing_consumers_have_no_order() {
+    let mut history = History::default();
+    history.sent(attempt(1, 1, 0), Promise::Durable);
+    history.sent(attempt(2, 2, 0), Promise::Durable);
+    let order = FirstDeliveries::Competing;
+    history.received(&Reception { order, ..reception(attempt(2, 2, 0), 6, false) });
+    history.received(&Reception { order, ..reception(attempt(1, 1, 0), 5, false) });
+    assert_eq!(violated(&mut history), None);
 }
 
 #[test]
