@@ -123,8 +123,8 @@ pub(crate) struct Group {
     committed: Offset,
     /// Highest offset acknowledged in the promised ballot; what is sent need not be sent again.
     acked: Offset,
-    /// An Append found no room; the master must send it again.
-    missed_append: bool,
+    /// An Append of so many bytes found no room; the master must send it again.
+    missed_append: Option<usize>,
     heard: Option<Heard>,
     /// Epoch and ordinal of the last master whose EpochStart was committed, for the status.
     last_master: Option<(Epoch, u8)>,
@@ -181,7 +181,7 @@ impl Group {
             masters_committed: Offset::ZERO,
             committed: Offset::ZERO,
             acked: Offset::ZERO,
-            missed_append: false,
+            missed_append: None,
             heard: None,
             last_master: None,
             refused_epoch: 0,
@@ -263,10 +263,6 @@ impl Group {
 
     pub(crate) const fn log_state(&self) -> LogState {
         self.log_state
-    }
-
-    pub(crate) const fn committed(&self) -> Offset {
-        self.committed
     }
 
     /// The node tells how far its engine is.

@@ -19,7 +19,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use tandemmq_engine::{Admission, Engine, EngineEffect};
 use tandemmq_journal::{Batch, BatchBuilder, Journal, LogState, ReadDone, Recovered, Space};
-use tandemmq_model::{Ballot, BootNonce, Command, Committed, ConnId, Epoch, Now, Offset, Record, Time};
+use tandemmq_model::{
+    Ballot, BootNonce, Command, Committed, ConnId, Epoch, Now, Offset, Record, Time,
+};
 
 use crate::group::{Group, Notice};
 use crate::{Effect, Event, NodeConfig, ReadId, Status};
@@ -271,7 +273,9 @@ impl NodeMachine {
         self.engine.set_admission(match space {
             Space::Open => Admission::Open,
             Space::RefuseProducers => Admission::RefuseProducers {
-                reason: "the journal's disk limit is reached".into(),
+                reason:
+                    "the journal has reached its limit: raise journal.maxBytes or free the disk"
+                        .into(),
             },
             Space::OnlyElection => Admission::PauseDispatch,
         });

@@ -7,8 +7,8 @@
 //! Nothing is cut but at a record that differs in epoch: a late or doubled Append of a prefix that
 //! is there already changes nothing.
 
-use tandemmq_journal::{Batch, Journal};
-use tandemmq_model::{Ballot, Epoch, Now, Offset};
+use tandemmq_journal::{Batch, Journal, Space};
+use tandemmq_model::{Ballot, Epoch, Now, Offset, Record, RecordKind};
 
 use super::Group;
 use crate::Effect;
@@ -78,11 +78,24 @@ impl Group {
         {
             return Placed::Broken;
         }
-        if !self.journal.has_room(batch.bytes().len()) {
+        if !self.has_room_for(batch) {
+            self.missed_append = Some(batch.bytes().len());
             return Placed::NoRoom;
         }
         self.journal.append(batch.clone());
         Placed::All
+    }
+
+    /// The last of the reserve is for EpochStart alone.
+    fn has_room_for(&self, batch: &Batch) -> bool {
+        let elects = || {
+            let kind = |(_, record): (Offset, Record)| record.known_kind();
+            batch
+                .records()
+                .all(|record| kind(record) == Some(RecordKind::EpochStart))
+        };
+        self.journal.has_room(batch.bytes().len())
+            && (self.journal.space() != Space::OnlyElection || elects())
     }
 
     /// Cuts the own log behind `to`. The cut mark goes to disk before the cut does, `synced` is

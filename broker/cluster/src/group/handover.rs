@@ -7,7 +7,7 @@
 //! Bounded in time; without a target the master steps down at once. While it leaves, nothing is
 //! accepted or dispatched.
 
-use tandemmq_model::{Epoch, Now, Time};
+use tandemmq_model::{Epoch, Now};
 
 use super::timers::Timer;
 use super::{Group, RoleState};
@@ -39,7 +39,6 @@ pub(super) struct Leaving {
     because: Because,
     step: Step,
     target: Option<u8>,
-    deadline: Time,
 }
 
 impl Group {
@@ -111,14 +110,13 @@ impl Group {
     }
 
     fn leave(&mut self, now: Now, because: Because, target: Option<u8>) {
-        let deadline = now.boot + self.timing.handover_max;
         self.leaving = Some(Leaving {
             because,
             step: Step::Matching,
             target,
-            deadline,
         });
-        self.timers.set(Timer::Leave, deadline);
+        self.timers
+            .set(Timer::Leave, now.boot + self.timing.handover_max);
         if target.is_none() {
             return self.resign(now, "terminating, no other broker is in step");
         }

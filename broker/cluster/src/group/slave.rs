@@ -1,7 +1,7 @@
 //! Rows 7 and 10: a slave takes what its master sends, acknowledges what is on its disk, applies
 //! what is committed.
 
-use tandemmq_journal::{Batch, LogState};
+use tandemmq_journal::{Batch, LogState, Space};
 use tandemmq_model::{Ballot, MemberId, Now, Offset};
 
 use super::appended::Placed;
@@ -51,7 +51,7 @@ impl Group {
         match self.place(now, ballot, prev, &batches, verified) {
             Placed::All => {}
             Placed::Gap => return self.nack(from.ordinal, ballot, prev.offset),
-            Placed::NoRoom => self.missed_append = true,
+            Placed::NoRoom => {} // Not acknowledged; asked for again when there is room.
             Placed::Broken => {
                 self.notice(format!(
                     "{from} sent batches that contradict this log: not taken"
@@ -89,12 +89,11 @@ impl Group {
 
     /// There is room again after an Append found none: ask for it by telling where our log ends.
     pub(super) fn retry_missed_append(&mut self, _now: Now) {
-        if self.missed_append
-            && self
-                .journal
-                .has_room(tandemmq_model::limits::BATCH_BYTES_MAX)
-        {
-            self.missed_append = false;
+        let fits = |bytes: usize| {
+            self.journal.has_room(bytes) && self.journal.space() != Space::OnlyElection
+        };
+        if self.missed_append.is_some_and(fits) {
+            self.missed_append = None;
             let promise = self.promise;
             self.nack(promise.member.ordinal, promise, self.journal.appended());
         }
