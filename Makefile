@@ -28,6 +28,8 @@ MODEL_MANIFEST := docs/protocol/model/Cargo.toml
 MODEL := CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/model cargo run --locked --release --quiet --manifest-path $(MODEL_MANIFEST) --
 CHAOS := $(CARGO_TEST) -p tandemmq --test chaos
 CLIENTS := $(CARGO_TEST) -p tandemmq --test clients
+# All test programs of the binary: --all-targets leaves out those that plain `cargo test` does not run.
+PROCESS_TESTS := $(notdir $(basename $(wildcard broker/tests/*.rs)))
 FUZZ_DIRS := broker/wire/fuzz broker/journal/fuzz
 # Packages that are no members of the workspace and are formatted by the same rules.
 OUTSIDE := $(MODEL_MANIFEST) $(wildcard $(addsuffix /Cargo.toml,$(FUZZ_DIRS)))
@@ -74,6 +76,7 @@ fmt-check:
 
 clippy:
 	cargo clippy --locked --release --all-targets -- -D warnings
+	cargo clippy --locked --release -p tandemmq $(addprefix --test ,$(PROCESS_TESTS)) -- -D warnings
 	CARGO_TARGET_DIR=$(MUTANTS_DIR) cargo clippy --locked --release -p sim-mutants --all-targets -- -D warnings
 	CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/model cargo clippy --locked --release --manifest-path $(MODEL_MANIFEST) -- -D warnings
 
