@@ -24,7 +24,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use tandemmq_model::{Command, ConnId, Now};
 use tandemmq_wire::{Session, SessionEvent, stomp::StompSession};
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -50,6 +50,9 @@ const COMMAND_OVERHEAD_BYTES: usize = 256;
 /// A connection's timers are about heart-beats and clients that do not read: after a suspend they
 /// may be late by this much, and an idle connection wakes no more often.
 const SLEEP_MAX: Duration = Duration::from_secs(10);
+
+/// A peer has this long to read the last bytes and to close. Its place is taken meanwhile.
+const LINGER_MAX: Duration = Duration::from_millis(500);
 
 thread_local! {
     static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
@@ -270,28 +273,53 @@ impl Conn {
 /// Runs a connection to its end and tells the node task.
 pub(crate) async fn run(mut conn: Conn, mut stream: TcpStream) {
     let end = serve(&mut conn, &mut stream).await;
-    // First the socket: the peer sees the end even while the node is busy.
-    drop(stream);
     match end {
         End::Dropped => return,
+        // First the socket: the peer sees the end even while the node is busy. A failure means
+        // that it has seen it already.
+        End::Closed => drop(stream.shutdown().await),
         End::Cut if !conn.ended => conn.session.handle_end(clock::now()),
-        End::Cut | End::Closed => {}
+        End::Cut => {}
     }
+    if !say_goodbye(&mut conn).await {
+        return;
+    }
+    if matches!(end, End::Closed) && !conn.ended {
+        linger(&mut conn, &mut stream).await;
+    }
+}
+
+/// Hands the last commands over, then says that the connection has ended. False when the node
+/// task has.
+async fn say_goodbye(conn: &mut Conn) -> bool {
     conn.take_commands();
     while !conn.commands.is_empty() {
         let Some(room) = room_for_commands(&conn.clients, &conn.commands).await else {
-            return;
+            return false;
         };
         conn.send_commands(room);
         conn.take_commands();
     }
-    // The node task may have ended before us.
-    let _ = conn
-        .clients
-        .sender
-        .events
-        .send(conn.event(ClientEventKind::Gone))
-        .await;
+    let gone = conn.event(ClientEventKind::Gone);
+    conn.clients.sender.events.send(gone).await.is_ok()
+}
+
+/// Throws away what the peer still sends until it closes too. A socket closed with unread bytes is
+/// reset, and the peer may never see the ERROR that was the last thing we wrote.
+async fn linger(conn: &mut Conn, stream: &mut TcpStream) {
+    let (mut read, _) = stream.split();
+    let emptied = async {
+        while poll_fn(|cx| poll_read(cx, &mut read))
+            .await
+            .is_ok_and(|input| !input.is_empty())
+        {}
+    };
+    let dropped = async { while conn.inbox.recv().await.is_some() {} };
+    tokio::select! {
+        () = emptied => {}
+        () = dropped => {}
+        () = tokio::time::sleep(LINGER_MAX) => {}
+    }
 }
 
 /// Turn after turn until the connection ends.

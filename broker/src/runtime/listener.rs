@@ -40,6 +40,12 @@ const BACKLOG: i32 = 4_096;
 /// Pause after an accept that failed: out of file descriptors, others must close first.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
+/// A client that has been silent for so long is asked by the kernel whether it is there: after two
+/// minutes without an answer it is not.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_PROBES: u32 = 6;
+
 /// A bound socket.
 #[derive(Debug)]
 pub(crate) struct ClientPort {
@@ -179,7 +185,7 @@ async fn start(
     opening: Opening,
     clients: &Arc<Clients>,
 ) -> bool {
-    if let Err(error) = stream.set_nodelay(true) {
+    if let Err(error) = set_options(&stream) {
         // The client is gone already.
         tracing::debug!(%error, "a client's connection ended before it began");
         return true;
@@ -205,6 +211,16 @@ async fn start(
     );
     tokio::spawn(conn::run(task, stream));
     true
+}
+
+fn set_options(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    // A client without heart-beats whose machine has vanished would hold its place for ever.
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE)?;
+    sockopt::set_tcp_keepintvl(stream, KEEPALIVE_INTERVAL)?;
+    sockopt::set_tcp_keepcnt(stream, KEEPALIVE_PROBES)?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
+use rustix::net::sockopt;
 use tandemmq_cluster::{Event, Frame};
 use tandemmq_model::limits::PEER_FRAME_BYTES_MAX;
 use tokio::net::TcpStream;
@@ -37,6 +38,9 @@ const BACKOFF_MAX: Duration = Duration::from_millis(200);
 /// A link that lived shorter than this does not reset the pause, so that a peer that throws us
 /// out is not dialled two hundred times a second.
 const STABLE: Duration = Duration::from_secs(1);
+
+/// A peer whose machine takes nothing for so long is gone: the link ends and is dialled again.
+const UNACKNOWLEDGED_MAX_MS: u32 = 10_000;
 
 /// Bytes that wait for one peer: a few frames of the largest size. The machine keeps less than
 /// that on its way to a peer that answers; a peer that does not take them is out of step anyway.
@@ -198,6 +202,7 @@ async fn dial(address: &str) -> io::Result<TcpStream> {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
     stream.set_nodelay(true)?;
+    sockopt::set_tcp_user_timeout(&stream, UNACKNOWLEDGED_MAX_MS)?;
     Ok(stream)
 }
 

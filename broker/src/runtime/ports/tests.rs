@@ -166,6 +166,17 @@ async fn client_above_the_maximum_gets_connected_then_an_error_then_the_end() {
 }
 
 #[tokio::test]
+async fn error_arrives_although_the_client_had_sent_more_than_was_read() {
+    let mut node = Node::new(10);
+    let (mut client, _) = node.client().await;
+    let rest = vec![b'x'; 200_000];
+    let bad = [b"NONSENSE\n\n\0".as_slice(), &rest].concat();
+    client.write_all(&bad).await.unwrap();
+    let told = text(&mut client, "never").await;
+    assert!(told.starts_with("ERROR"), "{told}");
+}
+
+#[tokio::test]
 async fn closing_ends_every_connection_at_once_and_nothing_of_it_is_heard_again() {
     let mut node = Node::new(10);
     let (mut established, conn) = node.client().await;
