@@ -4,7 +4,8 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tandemmq_model::{Epoch, Offset, Record};
 
 use crate::format::{
-    BATCH_HEADER, BATCH_MAGIC, FORMAT, FormatError, Header, RECORD_HEADER, batch_crc, check_records,
+    BATCH_HEADER, BATCH_MAGIC, FORMAT, FormatError, Header, RECORD_HEADER, batch_crc,
+    check_records, unknown_critical,
 };
 
 /// One batch, byte for byte as every member stores it. Cheap to clone.
@@ -66,6 +67,12 @@ impl Batch {
         self.header.crc
     }
 
+    /// The first record that a reader of this version must stop at: its offset and its kind.
+    pub fn must_stop_at(&self) -> Option<(Offset, u8)> {
+        let (place, kind) = unknown_critical(&self.bytes[BATCH_HEADER..])?;
+        Some((Offset(self.header.base.0 + place), kind))
+    }
+
     /// The records with their offsets; bodies are slices of this batch.
     pub fn records(&self) -> impl Iterator<Item = (Offset, Record)> + '_ {
         let mut left = self.bytes.slice(BATCH_HEADER..);
@@ -96,6 +103,7 @@ impl BatchBuilder {
     /// A batch of `epoch` that begins at `base` and follows the batch with that CRC.
     pub fn new(epoch: Epoch, base: Offset, previous_crc: u32) -> Self {
         assert!(base > Offset::ZERO, "offsets begin at 1");
+        assert!(epoch > Epoch(0), "epoch 0 has no master");
         let mut buffer = BytesMut::with_capacity(4096);
         buffer.put_u32(BATCH_MAGIC);
         buffer.put_u16(FORMAT);

@@ -8,7 +8,9 @@
 //! ```
 //! Two slots, used in turn by sequence; each holds its record twice, in different 4 KiB blocks. The
 //! copies are written and synced one after the other, so a crash spoils at most one copy of the
-//! slot that was being written: two bad copies in one slot are damage, not a crash.
+//! slot that was being written: two bad copies in one slot are damage, not a crash. Both slots hold
+//! a record from the beginning. A start that finds a copy missing writes both slots anew, so that
+//! the other copy is not the last one.
 //!
 //! A promise that was given is never forgotten: it is durable before it is answered.
 
@@ -69,20 +71,36 @@ pub(crate) struct Stored {
     pub(crate) durable: Offset,
 }
 
-/// Makes the file with its first record.
-pub(crate) fn create<S: Storage>(storage: &S) -> Result<(), StorageError> {
-    let first = Stored {
-        sequence: 1,
-        control: Control::BLANK,
+/// Makes the file with its first record in every place. Returns what is stored now.
+pub(crate) fn create<S: Storage>(storage: &S, control: Control) -> Result<Stored, StorageError> {
+    let mut all = BytesMut::zeroed(FILE_BYTES);
+    let mut stored = Stored {
+        sequence: 0,
+        control,
         durable: Offset::ZERO,
     };
-    let mut all = BytesMut::zeroed(FILE_BYTES);
-    let record = encode(&first);
-    for copy in 0..2 {
-        let at = place(first.sequence, copy) as usize;
-        all[at..at + RECORD].copy_from_slice(&record);
+    for sequence in 0..2 {
+        stored.sequence = sequence;
+        let record = encode(&stored);
+        for copy in 0..2 {
+            let at = place(sequence, copy) as usize;
+            all[at..at + RECORD].copy_from_slice(&record);
+        }
     }
-    storage.replace(FILE, &all)
+    storage.replace(FILE, &all)?;
+    Ok(stored)
+}
+
+/// Stores it in both slots, the older one first: all four copies are sound afterwards.
+pub(crate) fn write_twice<S: Storage>(
+    storage: &S,
+    stored: &mut Stored,
+) -> Result<(), StorageError> {
+    for _ in 0..2 {
+        stored.sequence += 1;
+        write(storage, stored)?;
+    }
+    Ok(())
 }
 
 /// Stores it in the slot of its sequence: first copy, sync, second copy, sync.
@@ -100,8 +118,10 @@ pub(crate) fn write<S: Storage>(storage: &S, stored: &Stored) -> Result<(), Stor
 /// What a slot holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Slot {
-    Empty,
+    /// What it holds.
     Holds(Stored),
+    /// The same, by one copy only: the other is damaged, or older after a crash between the two.
+    HoldsOnce(Stored),
     /// Both copies are damaged.
     Lost,
 }
@@ -112,15 +132,32 @@ pub(crate) fn read<S: Storage>(storage: &S) -> Result<[Slot; 2], StorageError> {
     Ok([slot(&all, 0), slot(&all, 1)])
 }
 
-/// The newest record, and whether all that was ever stored can be told from it.
-pub(crate) fn newest(slots: [Slot; 2]) -> Option<(Stored, bool)> {
-    let lost = slots.contains(&Slot::Lost);
-    let held = slots.into_iter().filter_map(|slot| match slot {
-        Slot::Holds(stored) => Some(stored),
-        Slot::Empty | Slot::Lost => None,
-    });
-    held.max_by_key(|stored| stored.sequence)
-        .map(|stored| (stored, !lost))
+/// What both slots say together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// The newest record, all copies sound.
+    Sound(Stored),
+    /// The newest record; a copy is to be restored.
+    Restore(Stored),
+    /// A slot is lost, and with it perhaps the newest record: what the other one holds, if it does.
+    Lost(Option<Stored>),
+}
+
+pub(crate) fn newest(slots: [Slot; 2]) -> Found {
+    match slots {
+        [Slot::Holds(a), Slot::Holds(b)] => Found::Sound(newer(a, b)),
+        [
+            Slot::Holds(a) | Slot::HoldsOnce(a),
+            Slot::Holds(b) | Slot::HoldsOnce(b),
+        ] => Found::Restore(newer(a, b)),
+        [Slot::Lost, Slot::Holds(one) | Slot::HoldsOnce(one)]
+        | [Slot::Holds(one) | Slot::HoldsOnce(one), Slot::Lost] => Found::Lost(Some(one)),
+        [Slot::Lost, Slot::Lost] => Found::Lost(None),
+    }
+}
+
+const fn newer(a: Stored, b: Stored) -> Stored {
+    if a.sequence >= b.sequence { a } else { b }
 }
 
 fn place(sequence: u64, copy: u64) -> u64 {
@@ -132,13 +169,10 @@ fn slot(all: &Bytes, number: u64) -> Slot {
         let at = place(number, copy) as usize;
         all.get(at..at + RECORD).map_or(&[][..], |bytes| bytes)
     };
-    let (a, b) = (copy(0), copy(1));
-    match (decode(a), decode(b)) {
-        (Some(a), Some(b)) => Slot::Holds(if a.sequence >= b.sequence { a } else { b }),
-        (Some(one), None) | (None, Some(one)) => Slot::Holds(one),
-        (None, None) if a.iter().chain(b).all(|byte| *byte == 0) && a.len() == RECORD => {
-            Slot::Empty
-        }
+    match (decode(copy(0)), decode(copy(1))) {
+        (Some(a), Some(b)) if a == b => Slot::Holds(a),
+        (Some(a), Some(b)) => Slot::HoldsOnce(newer(a, b)),
+        (Some(one), None) | (None, Some(one)) => Slot::HoldsOnce(one),
         (None, None) => Slot::Lost,
     }
 }
@@ -198,7 +232,7 @@ pub(crate) fn put_ballot(out: &mut BytesMut, ballot: &Ballot) {
     out.put_u64(ballot.boot.0);
 }
 
-/// The caller has checked that 33 bytes are left.
+/// The caller has checked that 33 bytes are left (`BALLOT`).
 pub(crate) fn get_ballot(input: &mut impl Buf) -> Ballot {
     Ballot {
         epoch: Epoch(input.get_u64()),

@@ -13,7 +13,7 @@ use bytes::{Buf, BufMut, BytesMut};
 use tandemmq_model::limits::MEMBERS_MAX;
 use tandemmq_model::{Ballot, GroupId, Incarnation, MemberId, Offset};
 
-use crate::control::{self, get_ballot, put_ballot};
+use crate::control::{self, Control, get_ballot, put_ballot};
 use crate::storage::{Storage, StorageError};
 
 pub(crate) const FILE: &str = "identity";
@@ -56,7 +56,7 @@ pub struct Witness {
 
 /// Makes a blank volume into a member without a group.
 pub fn format<S: Storage>(storage: &S, identity: &Identity) -> Result<(), StorageError> {
-    control::create(storage)?;
+    control::create(storage, Control::BLANK)?;
     write(storage, identity)
 }
 

@@ -101,13 +101,9 @@ impl Index {
     }
 
     /// The log ends at `last` now, with that CRC, and goes on at that place.
-    pub(crate) fn cut(&mut self, last: Offset, crc: u32, place: Place) {
+    pub(crate) fn cut(&mut self, last: Offset, crc: u32, place: Option<Place>) {
         self.marks.retain(|mark| mark.base <= last);
-        self.end = End {
-            last,
-            crc,
-            place: Some(place),
-        };
+        self.end = End { last, crc, place };
     }
 
     /// A place at or before the batch that holds the offset; none beyond the end.

@@ -13,7 +13,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use tandemmq_model::{Epoch, Now, Offset, Time};
+use tandemmq_model::{Epoch, Now, Offset, RecordKind, Time};
 
 use crate::batch::Batch;
 use crate::control::Control;
@@ -23,7 +23,7 @@ use crate::mutants::{self, Mutant};
 use crate::ops::{DiskDone, DiskOp, Item, Room, Work};
 use crate::read::{ReadOp, Wanted};
 use crate::recover::Recovered;
-use crate::segment::DATA_AT;
+use crate::segment::{DATA_AT, PIECE};
 
 /// The durable mark in the control file is at most this far behind, while something is written.
 const MARK_EVERY: Duration = Duration::from_secs(1);
@@ -60,7 +60,7 @@ impl Default for JournalConfig {
 }
 
 /// What the disk still allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Space {
     /// Everything.
     Open,
@@ -75,7 +75,8 @@ pub enum Space {
 pub enum JournalEvent {
     /// Everything up to here is on this disk.
     Synced(Offset),
-    /// Everything stored up to this ticket is on this disk.
+    /// What was stored under this ticket, and everything before it, is on this disk. Told once for
+    /// each ticket, in order.
     Stored(u64),
     /// Nothing about the disk is known any more: the process must end.
     Fatal(String),
@@ -93,19 +94,29 @@ pub struct Journal {
     tail_bytes: u64,
     appended: Offset,
     synced: Offset,
-    /// None after a cut to where the tail in memory does not reach.
+    /// None after a cut to where the tail in memory does not reach, until the disk thread has done
+    /// it.
     last_crc: Option<u32>,
     queue: Vec<Item>,
+    /// Given out, and told as stored.
     tickets: u64,
+    stored: u64,
     out: Option<Out>,
     events: VecDeque<JournalEvent>,
     room: Room,
     durable: Offset,
-    marked_at: Time,
-    /// A zero-filling was the last operation: the next one is a write if there is one.
-    prepared_last: bool,
+    /// When the durable mark is to be moved.
+    mark_at: Option<Time>,
+    /// Bytes to be zero-filled before the next write, while more is wanted: twice what the last
+    /// one took, so that room grows faster than the log.
+    owed: u64,
     grow_at: Option<Time>,
+    /// Batches wait in the disk thread for room.
+    deferred: bool,
+    /// Room may be there for them: try.
+    retry_deferred: bool,
     new_limit: bool,
+    failed: bool,
 }
 
 /// The operation that is out.
@@ -114,7 +125,8 @@ struct Out {
     since: Time,
     background: bool,
     appended: Offset,
-    ticket: u64,
+    /// Tickets before the first one of this operation, and up to its last.
+    tickets: (u64, u64),
 }
 
 impl Journal {
@@ -127,6 +139,7 @@ impl Journal {
                 .map_or(0, |place| recovered.current_bytes - place.position),
             spares: recovered.spares.len() as u32,
             can_grow: true,
+            blocked: false,
             wants_more: true,
             used: recovered.used,
         };
@@ -143,14 +156,18 @@ impl Journal {
             last_crc: Some(end.crc),
             queue: Vec::new(),
             tickets: 0,
+            stored: 0,
             out: None,
             events: VecDeque::new(),
             room,
             durable: recovered.stored.durable,
-            marked_at: Time::ZERO,
-            prepared_last: false,
+            mark_at: None,
+            owed: 0,
             grow_at: None,
+            deferred: false,
+            retry_deferred: false,
             new_limit: false,
+            failed: false,
         }
     }
 
@@ -238,17 +255,15 @@ impl Journal {
 
     /// The next operation for the disk thread, when none is out.
     pub fn poll_op(&mut self, now: Now) -> Option<DiskOp> {
-        if self.out.is_some() {
+        if self.out.is_some() || self.failed {
             return None;
         }
         let work = self.next_work(now)?;
-        let background = !matches!(work, Work::Write { .. });
-        self.prepared_last = background;
         self.out = Some(Out {
             since: now.boot,
-            background,
+            background: !matches!(work, Work::Write { .. }),
             appended: self.appended,
-            ticket: self.tickets,
+            tickets: (self.stored, self.tickets),
         });
         Some(DiskOp { work })
     }
@@ -259,24 +274,30 @@ impl Journal {
             return Some(Work::Limit(self.config.max_bytes));
         }
         let wants_prepare = self.room.wants_more && self.grow_at.is_none();
-        if !self.queue.is_empty() && (self.prepared_last || !wants_prepare) {
-            return Some(self.write(now));
+        if self.mark_at.is_some_and(|at| at <= now.boot) {
+            // An operation of its own: no record waits for the control file.
+            self.mark_at = None;
+            return Some(Work::Write {
+                items: Vec::new(),
+                mark: true,
+            });
+        }
+        let wants_write = !self.queue.is_empty() || self.retry_deferred;
+        if wants_write && (self.owed == 0 || !wants_prepare) {
+            return Some(self.write());
         }
         if wants_prepare {
+            self.owed = self.owed.saturating_sub(PIECE as u64);
             return Some(Work::Prepare);
         }
         None
     }
 
-    fn write(&mut self, now: Now) -> Work {
-        let mark = now.boot.since(self.marked_at) >= MARK_EVERY && self.appended > self.durable;
-        if mark {
-            self.marked_at = now.boot;
-        }
-        Work::Write {
-            items: std::mem::take(&mut self.queue),
-            mark,
-        }
+    fn write(&mut self) -> Work {
+        self.retry_deferred = false;
+        let items = std::mem::take(&mut self.queue);
+        self.owed = 2 * items.iter().map(Item::log_bytes).sum::<u64>();
+        Work::Write { items, mark: false }
     }
 
     /// The disk thread did the operation that was out.
@@ -285,22 +306,37 @@ impl Journal {
         let done = match done.result {
             Ok(done) => done,
             Err(reason) => {
+                self.failed = true;
                 self.events.push_back(JournalEvent::Fatal(reason));
                 return;
             }
         };
         self.durable = self.durable.max(done.durable.min(out.appended));
+        self.deferred = done.deferred;
         self.learn_room(now, done.room);
         if out.background {
+            self.retry_deferred = self.deferred && !done.room.blocked;
             return;
         }
-        if out.appended > self.synced {
-            self.synced = out.appended;
+        self.learn_synced(now, done.synced.min(out.appended));
+        let in_step = done.synced == self.appended && self.queue.iter().all(Item::leaves_the_log);
+        if in_step && self.last_crc.is_none() {
+            self.last_crc = Some(done.crc);
+        }
+        for ticket in out.tickets.0 + 1..=out.tickets.1 {
+            self.stored = ticket;
+            self.events.push_back(JournalEvent::Stored(ticket));
+        }
+    }
+
+    fn learn_synced(&mut self, now: Now, synced: Offset) {
+        if synced > self.synced {
+            self.synced = synced;
             self.forget_tail();
             self.events.push_back(JournalEvent::Synced(self.synced));
         }
-        if out.ticket > 0 {
-            self.events.push_back(JournalEvent::Stored(out.ticket));
+        if self.synced > self.durable {
+            self.mark_at.get_or_insert(now.boot + MARK_EVERY);
         }
     }
 
@@ -309,21 +345,23 @@ impl Journal {
         self.events.pop_front()
     }
 
-    /// When a full disk is to be asked again.
+    /// When a full disk is to be asked again, or the durable mark to be moved.
     pub fn poll_timeout(&self) -> Option<Time> {
-        self.grow_at
+        let mark_at = self.mark_at.filter(|_| self.out.is_none());
+        self.grow_at.into_iter().chain(mark_at).min()
     }
 
-    /// The time of `poll_timeout` has come.
+    /// The time of `poll_timeout` has come: `poll_op` has something to do.
     pub fn handle_timeout(&mut self, now: Now) {
         if self.grow_at.is_some_and(|at| at <= now.boot) {
             self.grow_at = None;
+            self.retry_deferred = self.deferred;
         }
     }
 
-    /// No write is out or waits: the master seals its next batch now.
+    /// Nothing appended is out or waits: the master seals its next batch now.
     pub fn is_idle(&self) -> bool {
-        self.queue.is_empty() && self.out.is_none_or(|out| out.background)
+        self.queue.is_empty() && !self.deferred && self.out.is_none_or(|out| out.background)
     }
 
     /// Since when the operation that is out has been out (H13).
@@ -335,7 +373,11 @@ impl Journal {
 
     fn learn_room(&mut self, now: Now, room: Room) {
         self.room = room;
-        if room.wants_more && !room.can_grow {
+        if self.deferred {
+            // Less than what waits; nothing goes past it.
+            (self.room.remaining, self.room.spares) = (0, 0);
+        }
+        if (room.wants_more || self.deferred) && room.blocked {
             self.grow_at.get_or_insert(now.boot + GROW_AGAIN);
         } else {
             self.grow_at = None;
@@ -367,12 +409,20 @@ impl Journal {
         }
     }
 
-    /// True when a batch of that size can be written now, without waiting for a zero-filling that
-    /// the disk may refuse.
+    /// True when a batch of that size can be written, as far as is known. A disk that turns out to
+    /// be full nevertheless ends nothing: what found no room is not synced until there is some.
     pub fn has_room(&self, bytes: usize) -> bool {
         let bytes = bytes as u64;
         let fresh = u64::from(self.config.segment_bytes) - DATA_AT;
         bytes <= self.room.remaining || bytes <= fresh && self.room.spares > 0 || self.room.can_grow
+    }
+
+    /// As `has_room`, for a batch that a slave is sent: of the last bytes only an EpochStart gets
+    /// any, so that a full member can still follow an election.
+    pub fn has_room_for(&self, batch: &Batch) -> bool {
+        let first = batch.records().next();
+        let election = first.is_some_and(|(_, r)| r.kind == RecordKind::EpochStart as u8);
+        (election || self.space() != Space::OnlyElection) && self.has_room(batch.bytes().len())
     }
 
     /// Room that is there for sure.
@@ -415,7 +465,7 @@ impl Journal {
         self.epochs.last().map_or(Epoch(0), |row| row.epoch)
     }
 
-    /// CRC of the last batch; none right after a deep cut, where only the disk thread knows it.
+    /// CRC of the last batch; none right after a deep cut, until the disk thread has done it.
     pub const fn last_crc(&self) -> Option<u32> {
         self.last_crc
     }

@@ -28,6 +28,8 @@ mod read;
 mod recover;
 mod segment;
 mod storage;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 pub use batch::{Batch, BatchBuilder};
@@ -39,5 +41,5 @@ pub use journal::{Journal, JournalConfig, JournalEvent, Space};
 pub use ops::{DiskDone, DiskOp};
 pub use read::{ReadDone, ReadOp, Reader};
 pub use recover::{RecoverError, Recovered, Report, recover};
-pub use storage::{MemStorage, Storage, StorageError, contract_tests};
+pub use storage::{Faults, LimitedStorage, MemStorage, Storage, StorageError, contract_tests};
 pub use worker::DiskWorker;

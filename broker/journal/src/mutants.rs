@@ -12,15 +12,21 @@ pub enum Mutant {
     ControlNotSynced,
     /// Takes everything found at the start for synced without rewriting it.
     UnsureTailTrusted,
+    /// Takes damage below the durable mark for a torn tail: cuts it away and votes.
+    DamageTakenForTornTail,
+    /// A cut leaves the batches on the disk, behind the new end.
+    CutLeavesBytes,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 6] = [
         Self::SyncedNotLoweredByCut,
         Self::SyncWithoutFdatasync,
         Self::ControlNotSynced,
         Self::UnsureTailTrusted,
+        Self::DamageTakenForTornTail,
+        Self::CutLeavesBytes,
     ];
 }
 

@@ -69,6 +69,13 @@ impl<S: Storage> Reader<S> {
         let (mut batches, mut bytes) = (Vec::new(), 0);
         while bytes < bytes_max {
             let Some(batch) = walk.next()? else { break };
+            if batches.is_empty() && batch.base() > from {
+                let text = format!(
+                    "batch {} where {from} should be: cut meanwhile",
+                    batch.base()
+                );
+                return Err(StorageError::Io(text));
+            }
             if batch.last() >= from {
                 bytes += batch.bytes().len();
                 let end = batch.last() >= last;
@@ -167,11 +174,16 @@ impl<S: Storage> Walk<'_, S> {
                     self.next_base = batch.last().next();
                     return Ok(Some(batch));
                 }
-                Found::Zero => {
+                stops => {
                     let end = self.reader.index.lock().end.place;
                     if end.is_none_or(|end| end.segment <= self.segment) {
-                        return Ok(None);
+                        return match stops {
+                            Found::Bad(error) => Err(StorageError::Io(error.to_string())),
+                            Found::Zero | Found::Batch(_) => Ok(None),
+                        };
                     }
+                    // Whatever stands behind a segment's last batch: the next one goes on, or its
+                    // base tells that it was not the last.
                     self.segment += 1;
                     let place = Place {
                         segment: self.segment,
@@ -179,7 +191,6 @@ impl<S: Storage> Walk<'_, S> {
                     };
                     self.cursor = Cursor::new(&self.reader.storage, place, self.ahead);
                 }
-                Found::Bad(error) => return Err(StorageError::Io(error.to_string())),
             }
         }
     }

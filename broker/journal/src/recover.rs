@@ -1,16 +1,8 @@
 //! What a member finds on its disk at a start, and what it makes of it.
 //!
 //! Batches that follow one another are taken. Where something else stops the walk, three facts
-//! decide (`decide`): what stands there, whether the place is below the durable mark, and whether
+//! decide (`TABLE`): what stands there, whether the place is below the durable mark, and whether
 //! the next segment goes on exactly there.
-//!
-//! | found        | next segment goes on | below the mark | step        |
-//! |--------------|----------------------|----------------|-------------|
-//! | newer format | any                  | any            | Refuse      |
-//! | zero or bad  | yes                  | any            | NextSegment |
-//! | zero or bad  | no                   | yes            | Damaged     |
-//! | zero         | no                   | no             | End         |
-//! | bad          | no                   | no             | TornTail    |
 //!
 //! Behind the end everything is zeroed. Of what is kept, the part beyond the durable mark is
 //! rewritten with the same bytes and synced before it counts: after a crash in the middle of a
@@ -18,10 +10,10 @@
 //! What is below the mark was acknowledged: it is never cut. A member that finds it damaged stores
 //! that first, keeps every file, and has no vote.
 
-use tandemmq_model::Offset;
+use tandemmq_model::{GroupId, Offset};
 
 use crate::batch::Batch;
-use crate::control::{self, Control, LogState, Slot, Stored};
+use crate::control::{self, Control, LogState, Stored};
 use crate::format::FormatError;
 use crate::identity::{self, Identity, Witness};
 use crate::index::{EpochStartAt, SharedIndex};
@@ -39,6 +31,20 @@ pub enum RecoverError {
     /// Written by a later version.
     #[error("the journal has format {0}; this version cannot read it, start a later one")]
     Newer(u16),
+    /// A record that must not be skipped and is of a kind this version does not know.
+    #[error(
+        "record {offset} is of kind {kind}, which this version must not skip and does not know; \
+         start a later one"
+    )]
+    UnknownRecord {
+        /// Its offset.
+        offset: Offset,
+        /// Its kind.
+        kind: u8,
+    },
+    /// A segment of another group lies among the others.
+    #[error("segment {0} belongs to another group: not touched")]
+    Foreign(u64),
     /// The disk failed.
     #[error("reading the journal: {0}")]
     Storage(#[from] StorageError),
@@ -91,13 +97,51 @@ enum Stands {
     Newer(u16),
 }
 
+/// What is done where the walk stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     NextSegment,
     End,
     TornTail,
     Damaged,
-    Refuse(u16),
+    /// A later version must be started.
+    Refuse,
+}
+
+/// One row: what stands there, does the next segment go on, is it below the mark; none = any.
+struct Row {
+    stands: Option<Kind>,
+    goes_on: Option<bool>,
+    below_mark: Option<bool>,
+    step: Step,
+}
+
+/// `Stands` without its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Zero,
+    Bad,
+    Newer,
+}
+
+/// Exactly one row fits each case; a test walks them all.
+#[rustfmt::skip]
+const TABLE: [Row; 6] = [
+    Row { stands: Some(Kind::Newer), goes_on: None,        below_mark: None,        step: Step::Refuse },
+    Row { stands: Some(Kind::Zero),  goes_on: Some(true),  below_mark: None,        step: Step::NextSegment },
+    Row { stands: Some(Kind::Bad),   goes_on: Some(true),  below_mark: None,        step: Step::NextSegment },
+    Row { stands: Some(Kind::Zero),  goes_on: Some(false), below_mark: Some(false), step: Step::End },
+    Row { stands: Some(Kind::Bad),   goes_on: Some(false), below_mark: Some(false), step: Step::TornTail },
+    Row { stands: None, goes_on: Some(false), below_mark: Some(true), step: Step::Damaged },
+];
+
+impl Row {
+    fn fits(&self, kind: Kind, goes_on: bool, below_mark: bool) -> bool {
+        let any_but_newer = self.stands.is_none() && kind != Kind::Newer;
+        (any_but_newer || self.stands == Some(kind))
+            && self.goes_on.is_none_or(|wanted| wanted == goes_on)
+            && self.below_mark.is_none_or(|wanted| wanted == below_mark)
+    }
 }
 
 impl Stands {
@@ -109,16 +153,19 @@ impl Stands {
             Found::Batch(_) | Found::Bad(_) => Self::Bad,
         }
     }
+
+    const fn kind(self) -> Kind {
+        match self {
+            Self::Zero => Kind::Zero,
+            Self::Bad => Kind::Bad,
+            Self::Newer(_) => Kind::Newer,
+        }
+    }
 }
 
-const fn decide(stands: Stands, goes_on: bool, below_mark: bool) -> Step {
-    match (stands, goes_on, below_mark) {
-        (Stands::Newer(format), _, _) => Step::Refuse(format),
-        (Stands::Zero | Stands::Bad, true, _) => Step::NextSegment,
-        (Stands::Zero | Stands::Bad, false, true) => Step::Damaged,
-        (Stands::Zero, false, false) => Step::End,
-        (Stands::Bad, false, false) => Step::TornTail,
-    }
+fn decide(kind: Kind, goes_on: bool, below_mark: bool) -> Step {
+    let row = TABLE.iter().find(|row| row.fits(kind, goes_on, below_mark));
+    row.expect("a test walks every case").step
 }
 
 /// Reads a volume, mends its unsure tail, says what it holds. None: a blank volume.
@@ -145,7 +192,8 @@ pub fn recover<S: Storage>(
     } else {
         Vec::new()
     };
-    let mut walk = Walk::new(storage, stored, &numbers);
+    let group = identity.group.as_ref().map(|group| group.id);
+    let mut walk = Walk::new(storage, stored, &numbers, group);
     walk.run()?;
     let (spares, used) = tidy(storage, config)?;
     Ok(Some(walk.finish(identity, witness, spares, used)))
@@ -160,37 +208,23 @@ fn numbers_of(names: &[String], kind: &str) -> Vec<u64> {
 
 /// A control file that lost a promise makes a member that must not vote.
 fn read_control<S: Storage>(storage: &S, exists: bool) -> Result<Stored, StorageError> {
-    let lost = Control {
+    let lost = |known: Control| Control {
         log_state: LogState::DataLoss,
-        ..Control::BLANK
+        ..known
     };
     if !exists {
-        control::create(storage)?;
+        return control::create(storage, lost(Control::BLANK));
     }
-    let slots = if exists {
-        control::read(storage)?
-    } else {
-        [Slot::Lost, Slot::Lost]
-    };
-    let mut stored = match control::newest(slots) {
-        Some((stored, true)) => return Ok(stored),
-        Some((stored, false)) => {
-            let control = Control {
-                log_state: LogState::DataLoss,
-                ..stored.control
-            };
-            Stored { control, ..stored }
-        }
-        None => Stored {
-            sequence: 1,
-            control: lost,
-            durable: Offset::ZERO,
+    let mut stored = match control::newest(control::read(storage)?) {
+        control::Found::Sound(stored) => return Ok(stored),
+        control::Found::Restore(stored) => stored,
+        control::Found::Lost(Some(known)) => Stored {
+            control: lost(known.control),
+            ..known
         },
+        control::Found::Lost(None) => return control::create(storage, lost(Control::BLANK)),
     };
-    for _ in 0..2 {
-        stored.sequence += 1;
-        control::write(storage, &stored)?;
-    }
+    control::write_twice(storage, &mut stored)?;
     Ok(stored)
 }
 
@@ -218,6 +252,7 @@ fn tidy<S: Storage>(storage: &S, config: &JournalConfig) -> Result<(Vec<u64>, u6
 struct Walk<'a, S> {
     storage: &'a S,
     numbers: &'a [u64],
+    group: Option<GroupId>,
     stored: Stored,
     index: SharedIndex,
     epochs: Vec<EpochStartAt>,
@@ -228,10 +263,11 @@ struct Walk<'a, S> {
 }
 
 impl<'a, S: Storage> Walk<'a, S> {
-    fn new(storage: &'a S, stored: Stored, numbers: &'a [u64]) -> Self {
+    fn new(storage: &'a S, stored: Stored, numbers: &'a [u64], group: Option<GroupId>) -> Self {
         Self {
             storage,
             numbers,
+            group,
             stored,
             index: SharedIndex::new(),
             epochs: Vec::new(),
@@ -259,12 +295,19 @@ impl<'a, S: Storage> Walk<'a, S> {
             let next = self.numbers.get(at + 1).copied();
             let goes_on =
                 place.is_some() && self.index.lock().end.place.is_some() && self.goes_on(next)?;
-            let below = self.index.lock().end.last < self.stored.durable;
-            match decide(stands, goes_on, below) {
+            let below = self.index.lock().end.last < self.stored.durable
+                && !mutants::on(Mutant::DamageTakenForTornTail);
+            match decide(stands.kind(), goes_on, below) {
                 Step::NextSegment => at += 1,
-                Step::End | Step::TornTail => return self.end(place, stands == Stands::Bad),
+                Step::End => return self.end(place, false),
+                Step::TornTail => return self.end(place, true),
                 Step::Damaged => return self.damaged(),
-                Step::Refuse(format) => return Err(RecoverError::Newer(format)),
+                Step::Refuse => {
+                    let Stands::Newer(format) = stands else {
+                        unreachable!("only a newer format is refused")
+                    };
+                    return Err(RecoverError::Newer(format));
+                }
             }
         }
     }
@@ -287,7 +330,12 @@ impl<'a, S: Storage> Walk<'a, S> {
                 position: cursor.position(),
             };
             match cursor.next()? {
-                Found::Batch(batch) if self.fits(&batch) => self.take(&batch, place),
+                Found::Batch(batch) if self.fits(&batch) => {
+                    if let Some((offset, kind)) = batch.must_stop_at() {
+                        return Err(RecoverError::UnknownRecord { offset, kind });
+                    }
+                    self.take(&batch, place);
+                }
                 stops => return Ok((Some(place), Stands::of(&stops))),
             }
         }
@@ -333,6 +381,9 @@ impl<'a, S: Storage> Walk<'a, S> {
             Err(FormatError::Newer(format)) => return Err(RecoverError::Newer(format)),
             Err(_) => return Ok(false),
         };
+        if header.group.is_some() && header.group != self.group {
+            return Err(RecoverError::Foreign(number));
+        }
         let end = self.index.lock().end;
         if header.number != number || header.base != end.last.next() {
             return Ok(false);
@@ -391,11 +442,9 @@ impl<'a, S: Storage> Walk<'a, S> {
         };
         for number in from.segment..=end.segment {
             let name = segment::name(number);
-            let begin = if number == from.segment {
-                from.position
-            } else {
-                0
-            };
+            // A segment that is unsure from its first batch on has an unsure header, too.
+            let whole = number > from.segment || from.position == DATA_AT;
+            let begin = if whole { 0 } else { from.position };
             let until = if number == end.segment {
                 end.position
             } else {

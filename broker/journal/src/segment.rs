@@ -16,7 +16,9 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tandemmq_model::{Epoch, GroupId, Offset};
 
 use crate::batch::Batch;
-use crate::format::{BATCH_HEADER, FORMAT, FormatError, Header, is_zero};
+use crate::format::{
+    BATCH_HEADER, FORMAT, FormatError, Header, crc_is_right, is_zero, size_of_any_format,
+};
 use crate::storage::{Storage, StorageError};
 
 const MAGIC: u32 = 0x544d_5153; // "TMQS".
@@ -151,6 +153,7 @@ impl<'a, S: Storage> Cursor<'a, S> {
         }
         let header = match Header::parse(&head) {
             Ok(header) => header,
+            Err(FormatError::Newer(format)) => return self.newer_or_damaged(format, &head),
             Err(error) => return Ok(Found::Bad(error)),
         };
         if !self.have(header.size())? {
@@ -165,6 +168,20 @@ impl<'a, S: Storage> Cursor<'a, S> {
             }
             Err(error) => Ok(Found::Bad(error)),
         }
+    }
+
+    /// A flipped bit in the format must not read as "start a later version": the CRC decides.
+    fn newer_or_damaged(&mut self, format: u16, head: &Bytes) -> Result<Found, StorageError> {
+        let whole = match size_of_any_format(head) {
+            Some(size) if self.have(size)? => crc_is_right(&self.buffer[..size]),
+            _ => false,
+        };
+        let error = if whole {
+            FormatError::Newer(format)
+        } else {
+            FormatError::Crc
+        };
+        Ok(Found::Bad(error))
     }
 
     /// Makes that many bytes available, if the file has them.
@@ -200,3 +217,6 @@ pub(crate) fn zero<S: Storage>(
     }
     Ok(wrote)
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,10 +5,12 @@
 //! `sync_dir`; after a failed sync nothing about the file's unsynced bytes is known.
 
 pub mod contract_tests;
+mod limited;
 mod mem;
 
 use bytes::Bytes;
 
+pub use limited::{Faults, LimitedStorage};
 pub use mem::MemStorage;
 
 /// Why an operation failed.

@@ -1,8 +1,11 @@
 //! A simulated disk, harsher than a real one.
 //!
 //! What was written but not synced survives a power cut sector by sector, as chance wills: so a
-//! batch may be torn, and a later write may survive an earlier one. A name that was made, changed
-//! or removed survives only after `sync_dir`. A killed process loses nothing: the page cache stays.
+//! batch may be torn, and a later write may survive an earlier one. Names that were made, changed or
+//! removed since `sync_dir` survive as far as chance wills, in order, as a file system's own journal
+//! keeps them. A killed process loses nothing: the page cache stays. After a failed sync the page
+//! cache is clean: what it should have made durable is readable, a second sync succeeds, and a power
+//! cut shows that it never reached the disk; only writing it again brings it there (H11).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,6 +32,10 @@ struct Disk {
     inodes: BTreeMap<u64, Inode>,
     names: BTreeMap<String, u64>,
     durable_names: BTreeMap<String, u64>,
+    /// The names after each change since `sync_dir`.
+    changes: Vec<BTreeMap<String, u64>>,
+    /// Calls that still reach the disk; none: all of them.
+    calls_left: Option<u64>,
     next_inode: u64,
     capacity: Option<u64>,
     fail_sync: bool,
@@ -52,7 +59,15 @@ impl MemStorage {
     /// Cuts the power: of what was not synced, chance keeps some sectors.
     pub fn power_cut(&self, chance: &mut dyn FnMut() -> u64) {
         let mut disk = self.disk();
+        let changes = std::mem::take(&mut disk.changes);
+        let survivors = changes
+            .into_iter()
+            .take_while(|_| chance().is_multiple_of(2));
+        if let Some(names) = survivors.last() {
+            disk.durable_names = names;
+        }
         disk.names = disk.durable_names.clone();
+        disk.calls_left = None;
         let Disk { inodes, names, .. } = &mut *disk;
         inodes.retain(|number, _| names.values().any(|named| named == number));
         for inode in inodes.values_mut() {
@@ -69,6 +84,12 @@ impl MemStorage {
     /// The next sync fails, and what it was to make durable is lost with the next power cut.
     pub fn fail_next_sync(&self) {
         self.disk().fail_sync = true;
+    }
+
+    /// After so many more calls that change anything, every such call fails and does nothing: a
+    /// process that dies inside an operation. None: no more.
+    pub fn stop_after(&self, calls: Option<u64>) {
+        self.disk().calls_left = calls;
     }
 
     /// How often something was synced.
@@ -128,7 +149,7 @@ impl Inode {
             let mut at = from;
             while at < to {
                 let end = to.min((at / SECTOR + 1) * SECTOR);
-                if chance() % 2 == 0 {
+                if chance().is_multiple_of(2) {
                     self.durable.resize(self.durable.len().max(end as usize), 0);
                     let range = at as usize..end as usize;
                     self.durable[range.clone()].copy_from_slice(&self.content[range]);
@@ -152,11 +173,27 @@ impl Disk {
             .expect("every name has an inode"))
     }
 
+    /// One call that changes something.
+    fn change(&mut self) -> Result<(), StorageError> {
+        match &mut self.calls_left {
+            Some(0) => Err(StorageError::Io("the process is gone".to_owned())),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
     fn used(&self) -> u64 {
-        self.inodes
+        self.names
             .values()
-            .map(|inode| inode.content.len() as u64)
+            .map(|number| self.inodes[number].content.len() as u64)
             .sum()
+    }
+
+    fn remember_names(&mut self) {
+        self.changes.push(self.names.clone());
     }
 
     /// Drops what no name, on disk or not, leads to.
@@ -188,6 +225,7 @@ impl Storage for MemStorage {
 
     fn create(&self, name: &str) -> Result<(), StorageError> {
         let mut disk = self.disk();
+        disk.change()?;
         if disk.names.contains_key(name) {
             return Err(StorageError::Exists(name.to_owned()));
         }
@@ -195,17 +233,23 @@ impl Storage for MemStorage {
         let number = disk.next_inode;
         disk.inodes.insert(number, Inode::default());
         disk.names.insert(name.to_owned(), number);
+        disk.remember_names();
         Ok(())
     }
 
     fn write_at(&self, name: &str, at: u64, bytes: &[u8]) -> Result<(), StorageError> {
         let mut disk = self.disk();
-        let (capacity, used) = (disk.capacity, disk.used());
-        let inode = disk.inode(name)?;
-        let grows = (at + bytes.len() as u64).saturating_sub(inode.content.len() as u64);
-        if grows > 0 && capacity.is_some_and(|capacity| used + grows > capacity) {
+        disk.change()?;
+        let length = disk.inode(name)?.content.len() as u64;
+        let grows = (at + bytes.len() as u64).saturating_sub(length);
+        if grows > 0
+            && disk
+                .capacity
+                .is_some_and(|capacity| disk.used() + grows > capacity)
+        {
             return Err(StorageError::NoSpace(name.to_owned()));
         }
+        let inode = disk.inode(name)?;
         inode.write(at, bytes);
         Ok(())
     }
@@ -220,7 +264,9 @@ impl Storage for MemStorage {
 
     fn sync(&self, name: &str) -> Result<(), StorageError> {
         let mut disk = self.disk();
+        disk.change()?;
         if std::mem::take(&mut disk.fail_sync) {
+            disk.inode(name)?.dirty.clear();
             return Err(StorageError::Io(format!("fdatasync of {name} failed")));
         }
         disk.syncs += 1;
@@ -230,26 +276,32 @@ impl Storage for MemStorage {
 
     fn sync_dir(&self) -> Result<(), StorageError> {
         let mut disk = self.disk();
+        disk.change()?;
         disk.syncs += 1;
         disk.durable_names = disk.names.clone();
+        disk.changes.clear();
         disk.collect();
         Ok(())
     }
 
     fn rename(&self, from: &str, to: &str) -> Result<(), StorageError> {
         let mut disk = self.disk();
+        disk.change()?;
         let Some(number) = disk.names.remove(from) else {
             return Err(StorageError::NotFound(from.to_owned()));
         };
         disk.names.insert(to.to_owned(), number);
+        disk.remember_names();
         Ok(())
     }
 
     fn remove(&self, name: &str) -> Result<(), StorageError> {
         let mut disk = self.disk();
-        match disk.names.remove(name) {
-            Some(_) => Ok(()),
-            None => Err(StorageError::NotFound(name.to_owned())),
+        disk.change()?;
+        if disk.names.remove(name).is_none() {
+            return Err(StorageError::NotFound(name.to_owned()));
         }
+        disk.remember_names();
+        Ok(())
     }
 }

@@ -1,0 +1,10 @@
+//! Claims about the whole journal: machine, disk thread, reader, recovery and simulated disk
+//! together.
+
+mod damage;
+mod faults;
+mod fuzzed;
+mod random_walk;
+mod reading;
+mod room;
+pub(crate) mod testing;
