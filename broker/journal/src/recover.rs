@@ -216,8 +216,9 @@ fn read_control<S: Storage>(storage: &S, exists: bool) -> Result<Stored, Storage
         return control::create(storage, lost(Control::BLANK));
     }
     let mut stored = match control::newest(control::read(storage)?) {
-        control::Found::Sound(stored) => return Ok(stored),
-        control::Found::Restore(stored) => stored,
+        // H11 holds here too: after a failed fdatasync the page cache may show a promise that the
+        // disk does not have. It is stored again before anybody hears of it.
+        control::Found::Sound(stored) | control::Found::Restore(stored) => stored,
         control::Found::Lost(Some(known)) => Stored {
             control: lost(known.control),
             ..known
