@@ -139,6 +139,8 @@ pub(crate) struct Failover {
     options: FailoverOptions,
     login: Option<Login>,
     next: usize,
+    /// The address at `next` gave a connection, which the caller has lost since.
+    lost: bool,
     warn: fn(&str),
 }
 
@@ -410,6 +412,7 @@ impl Failover {
             options: url.options.clone(),
             login,
             next,
+            lost: false,
             warn: |_| {},
         }
     }
@@ -426,6 +429,7 @@ impl Failover {
             options,
             login: None,
             next: 0,
+            lost: false,
             warn: |_| {},
         }
     }
@@ -439,6 +443,10 @@ impl Failover {
     /// A connection to whichever broker of the list takes clients. Goes round the list with pauses
     /// that grow, until the options say that it is enough.
     pub(crate) async fn connect(&mut self) -> Result<Connection, ClientError> {
+        if std::mem::take(&mut self.lost) {
+            // Whoever it was is the least likely one to be there.
+            self.next = (self.next + 1) % self.addresses.len();
+        }
         let begun = Instant::now();
         let mut delay = self.options.initial_reconnect_delay;
         let mut rounds = 0;
@@ -475,13 +483,16 @@ impl Failover {
         }
     }
 
-    /// Every address once, starting with the one that worked last.
+    /// Every address once, starting where the last search ended.
     async fn round(&mut self) -> Result<Connection, ClientError> {
         let mut last = None;
         for _ in 0..self.addresses.len() {
             let address = &self.addresses[self.next];
             match Connection::open(address, self.login.as_ref(), HeartBeat::Expected).await {
-                Ok(connection) => return Ok(connection),
+                Ok(connection) => {
+                    self.lost = true;
+                    return Ok(connection);
+                }
                 Err(error) if error.is_retryable() => last = Some(error),
                 Err(error) => return Err(error),
             }

@@ -17,6 +17,7 @@
 mod child;
 pub(crate) mod cluster_file;
 mod folder_lock;
+pub(crate) mod hearsay;
 pub(crate) mod local_group;
 pub(crate) mod observe;
 mod open;
@@ -157,6 +158,13 @@ impl Supervisor {
     /// The cluster as its file says now.
     pub(crate) fn cluster(&self) -> ClusterFile {
         self.cluster.borrow().clone()
+    }
+
+    /// The last line of a broker's log.
+    pub(crate) fn last_log_line(&self, broker: &str) -> Option<String> {
+        let cluster = self.cluster.borrow();
+        let (_, entry) = cluster.find(broker)?;
+        log_tail(entry, 1).pop()
     }
 
     /// Sends a signal to these brokers at once; answers with those that had a process.
@@ -365,6 +373,17 @@ impl Owner {
         // Full or closed: nobody is looking.
         let _ = self.events.try_send(event);
     }
+}
+
+/// The last lines of a broker's log.
+pub(crate) fn log_tail(broker: &cluster_file::BrokerEntry, lines_max: usize) -> Vec<String> {
+    let log = broker.data_dir.with_file_name("broker.log");
+    // A log that cannot be read has nothing to say.
+    let text = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    let from = lines.len().saturating_sub(lines_max);
+    lines[from..].iter().map(|&line| line.to_owned()).collect()
 }
 
 async fn sleep_until(moment: Option<Instant>) {

@@ -22,6 +22,7 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::ValueEnum;
 
+use crate::cli::show::say;
 use crate::cli::{CliResult, parse_duration};
 use crate::supervisor::local_group::LocalGroup;
 use report::Report;
@@ -85,23 +86,15 @@ struct Plan {
 /// Measures.
 pub(super) async fn run(args: Args) -> CliResult {
     let plan = args.plan();
-    let mut end = std::pin::pin!(crate::cli::interrupted());
-    let started = tokio::select! {
-        started = LocalGroup::start("bench", None, RESTART_DELAY) => started,
-        () = &mut end => bail_interrupted(),
-    };
-    let group = started?;
+    let mut group = LocalGroup::launch("bench", None, RESTART_DELAY)?;
     let measured = tokio::select! {
-        measured = measure(&plan, &group) => measured,
-        () = &mut end => bail_interrupted(),
+        measured = measure(&plan, &mut group) => measured,
+        () = crate::cli::interrupted() => bail_interrupted(),
     };
-    if measured.is_err() {
-        eprint!("{}", group.log_tails());
-    }
     group.stop().await;
     let report = measured?;
     match args.json {
-        true => println!(
+        true => say!(
             "{}",
             serde_json::to_string_pretty(&report).expect("numbers have JSON")
         ),
@@ -144,7 +137,8 @@ impl Plan {
     }
 }
 
-async fn measure(plan: &Plan, group: &LocalGroup) -> anyhow::Result<Report> {
+async fn measure(plan: &Plan, group: &mut LocalGroup) -> anyhow::Result<Report> {
+    group.wait_for_start().await?;
     let mut report = Report::new(group.names().len());
     if plan.wants(Part::Idle) {
         tokio::time::sleep(IDLE_WAIT).await;
@@ -169,6 +163,10 @@ async fn measure(plan: &Plan, group: &LocalGroup) -> anyhow::Result<Report> {
     if plan.wants(Part::Failover) {
         plan.say(&format!("{} kills of the master", plan.kills));
         report.failover = failover::run(plan.kills, group).await?;
+    }
+    let ends = group.unexpected_ends();
+    if !ends.is_empty() {
+        bail!("{}", ends.join("; "));
     }
     Ok(report)
 }

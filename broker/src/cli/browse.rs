@@ -8,6 +8,7 @@ use tandemmq_wire::stomp::Frame;
 use crate::cli::CliResult;
 use crate::cli::connect_args::ConnectArgs;
 use crate::cli::destination::DestinationArg;
+use crate::cli::show::say;
 use crate::stomp_client::{ClientError, Connection};
 
 /// Characters of a body shown on its line.
@@ -50,8 +51,8 @@ pub(super) async fn run(args: Args) -> CliResult {
     .await?;
     if !args.json {
         match count > shown {
-            true => println!("{count} messages in {}, {shown} shown", args.destination),
-            false => println!("{count} messages in {}", args.destination),
+            true => say!("{count} messages in {}, {shown} shown", args.destination),
+            false => say!("{count} messages in {}", args.destination),
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -94,7 +95,7 @@ fn print(frame: &Frame, as_json: bool) {
             .iter()
             .map(|(name, value)| (name.to_string(), json!(value.to_string())))
             .collect();
-        println!(
+        say!(
             "{}",
             json!({"headers": headers, "body": body, "bytes": frame.body.len()})
         );
@@ -104,7 +105,7 @@ fn print(frame: &Frame, as_json: bool) {
     let cause = frame
         .get("dlqDeliveryFailureCause")
         .map(|cause| format!("  [{cause}]"));
-    println!(
+    say!(
         "{}  persistent:{}  redelivered:{}  {} bytes  {}{}",
         get("message-id"),
         frame.get("persistent").unwrap_or("false"),

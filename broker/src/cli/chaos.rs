@@ -19,6 +19,7 @@ use anyhow::bail;
 use serde::Serialize;
 
 use crate::cli::bench::stats::Summary;
+use crate::cli::show::say;
 use crate::cli::{CliResult, parse_duration, show};
 use crate::supervisor::local_group::LocalGroup;
 use phase::{Fault, PhaseResult};
@@ -59,15 +60,10 @@ pub(super) async fn run(args: Args) -> CliResult {
         let text = "nothing to do: one of --kills, --stop-master, --power-cut-all must not be 0";
         return Err(crate::cli::CliError::Usage(text.into()));
     }
-    let mut end = std::pin::pin!(crate::cli::interrupted());
-    let started = tokio::select! {
-        started = LocalGroup::start("chaos", args.dir.as_deref(), RESTART_DELAY) => started,
-        () = &mut end => bail_interrupted(),
-    };
-    let mut group = started?;
+    let mut group = LocalGroup::launch("chaos", args.dir.as_deref(), RESTART_DELAY)?;
     let judged = tokio::select! {
         judged = run_phases(&args, &faults, &mut group) => judged,
-        () = &mut end => bail_interrupted(),
+        () = crate::cli::interrupted() => bail_interrupted(),
     };
     let interrupted = matches!(&judged, Err(error) if error.is::<Interrupted>());
     let good = judged
@@ -126,14 +122,18 @@ async fn run_phases(
     faults: &[Fault],
     group: &mut LocalGroup,
 ) -> anyhow::Result<Vec<PhaseResult>> {
+    group.wait_for_start().await?;
     let mut results = Vec::new();
     for fault in faults {
         if !args.json {
-            println!("{}", fault.title());
+            say!("{}", fault.title());
         }
         let result = phase::run(*fault, args.rate, group).await?;
         for line in result.verdict.lines().iter().chain(&result.surprises) {
             eprintln!("  {line}");
+        }
+        for line in result.remarks.iter().filter(|_| !args.json) {
+            say!("  {line}");
         }
         results.push(result);
     }
@@ -180,7 +180,7 @@ fn print_table(results: &[PhaseResult]) {
         });
         table.add_row(cells);
     }
-    println!();
+    say!();
     show::print_table(&table);
 }
 
@@ -207,7 +207,7 @@ fn print_json(results: &[PhaseResult]) {
             violations: [result.verdict.lines(), result.surprises.clone()].concat(),
         })
         .collect();
-    println!(
+    say!(
         "{}",
         serde_json::to_string_pretty(&phases).expect("numbers have a JSON form")
     );

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use comfy_table::Table;
 
+use crate::cli::show::say;
 use crate::cli::status_args::StatusArgs;
 use crate::cli::{CliResult, show};
 use crate::supervisor::observe::{BrokerView, ClusterView};
@@ -29,7 +30,7 @@ pub(super) async fn run(args: Args) -> CliResult {
     let view = args.status.observe().await?;
     match args.json {
         true => {
-            println!(
+            say!(
                 "{}",
                 serde_json::to_string_pretty(&view).expect("names have a JSON form")
             );
@@ -45,7 +46,7 @@ pub(super) async fn run(args: Args) -> CliResult {
 fn print(view: &ClusterView) {
     show::print_table(&table_of(view));
     for group in view.groups.iter().filter(|group| group.master.is_none()) {
-        println!("group {} has no master now", group.name);
+        say!("group {} has no master now", group.name);
     }
 }
 

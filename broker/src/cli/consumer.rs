@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use crate::cli::connect_args::ConnectArgs;
 use crate::cli::destination::DestinationArg;
+use crate::cli::show::say;
 use crate::cli::{CliResult, load, parse_duration, show};
 use crate::stomp_client::ClientError;
 use crate::stomp_client::receiver::{self, Ack, AckReceipts, End, Plan, Sink};
@@ -150,13 +151,13 @@ impl Args {
 impl Totals {
     fn print(&self, args: &Args) {
         if args.json {
-            println!(
+            say!(
                 "{}",
                 serde_json::to_string(self).expect("numbers have a JSON form")
             );
             return;
         }
-        println!(
+        say!(
             "{} messages from {}: {} received, {} of them redelivered in {:.2} s, {} msg/s",
             show::thousands(self.requested),
             args.destination,
@@ -166,7 +167,7 @@ impl Totals {
             show::thousands(self.rate as u64),
         );
         if self.failovers > 0 {
-            println!(
+            say!(
                 "{} times a connection was lost and found again",
                 self.failovers
             );
@@ -218,7 +219,7 @@ impl Sink for Messages {
         self.bar.inc(1);
         if self.print {
             let body = String::from_utf8_lossy(&frame.body);
-            self.bar.suspend(|| println!("{body}"));
+            self.bar.suspend(|| say!("{body}"));
         }
     }
 

@@ -10,8 +10,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::checker::Verdict;
 use crate::cli::judged::{Consume, Produce, Run};
+use crate::cli::show::say;
 use crate::cli::{CliResult, show};
-use crate::supervisor::local_group::LocalGroup;
+use crate::supervisor::local_group::{LocalGroup, START_MAX};
 use crate::supervisor::observe::GroupView;
 
 /// The queue of the demonstration.
@@ -51,38 +52,23 @@ struct Failover {
     old: String,
     new: String,
     epoch: u64,
-    /// From the kill until a broker said that it serves as master.
+    /// From the kill until the client had its next receipt.
     without_master: Duration,
-    /// From the kill until a client had its next receipt.
-    first_receipt: Duration,
 }
 
 /// Demonstrates.
 pub(super) async fn run(args: Args) -> CliResult {
-    println!("1. Three brokers start on this machine, each with its own journal.");
-    let mut end = std::pin::pin!(crate::cli::interrupted());
-    let started = tokio::select! {
-        started = LocalGroup::start("demo", None, RESTART_DELAY) => started,
-        // The brokers' stdin closes with this process; the folder goes with its owner.
-        () = &mut end => bail_interrupted(),
-    };
-    let group = started?;
+    say!("1. Three brokers start on this machine, each with its own journal.");
+    let mut group = LocalGroup::launch("demo", None, RESTART_DELAY)?;
     let told = tokio::select! {
-        told = timeout(DEMO_MAX, tell(&args, &group)) => match told {
+        told = timeout(DEMO_MAX, tell(&args, &mut group)) => match told {
             Ok(told) => told,
             Err(_) => Err(anyhow::anyhow!("it did not end within {DEMO_MAX:?}")),
         },
-        () = &mut end => bail_interrupted(),
+        () = crate::cli::interrupted() => bail_interrupted(),
     };
-    let logs = told.is_err().then(|| group.log_tails());
     group.stop().await;
-    let (failover, verdict) = match told {
-        Ok(told) => told,
-        Err(error) => {
-            eprint!("{}", logs.unwrap_or_default());
-            return Err(error.into());
-        }
-    };
+    let (failover, verdict) = told?;
     print_result(&failover, &verdict);
     Ok(if verdict.is_good() {
         ExitCode::SUCCESS
@@ -95,15 +81,16 @@ fn bail_interrupted<T>() -> anyhow::Result<T> {
     bail!("interrupted")
 }
 
-async fn tell(args: &Args, group: &LocalGroup) -> anyhow::Result<(Failover, Verdict)> {
+async fn tell(args: &Args, group: &mut LocalGroup) -> anyhow::Result<(Failover, Verdict)> {
+    group.wait_for_start().await?;
     let view = group.view().await;
     let master = view.master.context("the group has a master")?;
-    println!(
+    say!(
         "   {} is master. The other two replicate its journal.",
         master
     );
 
-    println!(
+    say!(
         "2. A client sends {} persistent messages of {} bytes to queue://{QUEUE} and waits for receipts.",
         show::thousands(args.message_count),
         show::thousands(u64::from(args.message_size))
@@ -128,12 +115,12 @@ async fn tell(args: &Args, group: &LocalGroup) -> anyhow::Result<(Failover, Verd
     let failover = kill_master(group, &run).await?;
     producer.await.context("the producer")??;
     let acknowledged = run.checker.borrow().totals().acknowledged;
-    println!(
+    say!(
         "   All messages are sent; {} have a receipt.",
         show::thousands(acknowledged)
     );
 
-    println!("4. A consumer takes everything, with client-individual acknowledgements.");
+    say!("4. A consumer takes everything, with client-individual acknowledgements.");
     let plan = Consume {
         consumer: 1,
         queue: QUEUE.into(),
@@ -154,7 +141,7 @@ async fn kill_master(group: &LocalGroup, run: &Run) -> anyhow::Result<Failover> 
         .entry
         .clone();
     let acknowledged = show::thousands(run.figures.acknowledged.get());
-    println!(
+    say!(
         "3. kill -9 {} ({}) after {acknowledged} receipts.",
         old.pid.unwrap_or(0),
         old.name
@@ -165,37 +152,34 @@ async fn kill_master(group: &LocalGroup, run: &Run) -> anyhow::Result<Failover> 
         .signal(std::slice::from_ref(&old.name), Signal::KILL)
         .await?;
     let mut roles = roles_of(&view);
-    let mut without_master = None;
-    let mut new = (String::new(), 0);
+    let mut receipt = None;
     loop {
+        if receipt.is_none()
+            && let Some(time) = run.outage()
+        {
+            say!(
+                "   +{:>8}  the client has its next receipt",
+                show::duration(time)
+            );
+            receipt = Some(time);
+        }
         let view = group.view().await;
         print_changes(&mut roles, &view, begun);
-        if without_master.is_none()
-            && let Some(master) = view
-                .master_view()
-                .filter(|master| master.entry.name != old.name)
+        let master = view.master_view();
+        if let (Some(without_master), Some(master)) = (receipt, master)
+            && master.entry.name != old.name
         {
-            without_master = Some(begun.elapsed());
-            new = (master.entry.name.clone(), master.epoch.unwrap_or_default());
-        }
-        if let (Some(without_master), Some(first_receipt)) = (without_master, run.outage()) {
-            println!(
-                "   +{:>7}  the client has its next receipt",
-                show::duration(first_receipt)
-            );
-            let (new, epoch) = new;
             return Ok(Failover {
                 old: old.name,
-                new,
-                epoch,
+                new: master.entry.name.clone(),
+                epoch: master.epoch.unwrap_or_default(),
                 without_master,
-                first_receipt,
             });
         }
-        if begun.elapsed() > crate::supervisor::local_group::START_MAX {
+        if begun.elapsed() > START_MAX {
             bail!("no new master took over");
         }
-        sleep(Duration::from_millis(2)).await;
+        sleep(Duration::from_millis(1)).await;
     }
 }
 
@@ -221,8 +205,8 @@ fn roles_of(view: &GroupView) -> Roles {
 fn print_changes(last: &mut Roles, view: &GroupView, begun: Instant) {
     let roles = roles_of(view);
     for now in roles.iter().filter(|now| !last.contains(now)) {
-        println!(
-            "   +{:>7}  {}: {}",
+        say!(
+            "   +{:>8}  {}: {}",
             show::duration(begun.elapsed()),
             now.0,
             now.1
@@ -243,10 +227,6 @@ fn print_result(failover: &Failover, verdict: &Verdict) {
         format!("{} in epoch {}", failover.new, failover.epoch),
     );
     row("without a master", show::duration(failover.without_master));
-    row(
-        "kill to next receipt",
-        show::duration(failover.first_receipt),
-    );
     row("sent", show::thousands(totals.sent));
     row("acknowledged", show::thousands(totals.acknowledged));
     row(
@@ -259,14 +239,14 @@ fn print_result(failover: &Failover, verdict: &Verdict) {
     row("received", show::thousands(totals.received));
     row("lost", show::thousands(totals.lost));
     row("duplicates", show::thousands(totals.duplicates));
-    println!();
+    say!();
     show::print_table(&table);
     for line in verdict.lines() {
-        println!("{line}");
+        say!("{line}");
     }
-    println!();
+    say!();
     match verdict.is_good() {
-        true => println!("Nothing acknowledged was lost."),
-        false => println!("FAILED."),
+        true => say!("Nothing acknowledged was lost."),
+        false => say!("FAILED."),
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::cli::show::say;
 use crate::cli::show::{self, LiveBlock};
 use crate::cli::status_args::StatusArgs;
 use crate::cli::{CliResult, parse_duration};
@@ -72,9 +73,12 @@ async fn watch(args: &Args, first: ClusterView) -> CliResult {
             before.as_ref().map(|(at, counts)| (now - *at, counts)),
         );
         let lines = with_absences(lines, &view);
-        match live {
+        let is_read = match live {
             true => block.draw(&lines),
-            false => lines.iter().for_each(|line| println!("{line}")),
+            false => show::line(&lines.join("\n")),
+        };
+        if !is_read {
+            return Ok(ExitCode::SUCCESS);
         }
         before = Some((now, counts_of(&rows)));
         tokio::select! {
@@ -88,24 +92,22 @@ async fn watch(args: &Args, first: ClusterView) -> CliResult {
 fn print_once(args: &Args, view: &ClusterView) {
     let rows = rows_of(view, args.filter.as_deref());
     if args.json {
-        println!(
+        say!(
             "{}",
             serde_json::to_string_pretty(&rows).expect("numbers have a JSON form")
         );
         return;
     }
     for line in with_absences(plain_lines(&rows), view) {
-        println!("{line}");
+        say!("{line}");
     }
 }
 
-/// The destinations as each group's master counts them.
+/// The destinations as each group's master counts them, or a slave while there is none.
 fn rows_of(view: &ClusterView, filter: Option<&str>) -> Vec<Row> {
     let mut rows = Vec::new();
     for group in &view.groups {
-        let status = group
-            .master_view()
-            .and_then(|master| master.status.as_ref());
+        let status = group.best_status();
         let destinations = status
             .map(|status| status.destinations.as_slice())
             .unwrap_or_default();

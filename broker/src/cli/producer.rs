@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use crate::cli::connect_args::ConnectArgs;
 use crate::cli::destination::DestinationArg;
+use crate::cli::show::say;
 use crate::cli::{CliResult, load, parse_duration, show};
 use crate::stomp_client::sender::{self, Plan, Source, Unknown, WINDOW_MAX};
 use crate::stomp_client::{ClientError, body_of};
@@ -171,13 +172,13 @@ impl Totals {
 
     fn print(&self, args: &Args) {
         if args.json {
-            println!(
+            say!(
                 "{}",
                 serde_json::to_string(self).expect("numbers have a JSON form")
             );
             return;
         }
-        println!(
+        say!(
             "{} messages to {}: {} sent, {} acknowledged, {} unknown, {} refused in {:.2} s, {} msg/s",
             show::thousands(self.requested),
             args.destination,
@@ -189,13 +190,13 @@ impl Totals {
             show::thousands(self.rate as u64),
         );
         if self.resent > 0 {
-            println!(
+            say!(
                 "{} sends were repeated; the queue may hold duplicates",
                 self.resent
             );
         }
         if self.failovers > 0 {
-            println!(
+            say!(
                 "{} times a connection was lost and found again",
                 self.failovers
             );

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{anyhow, bail};
 use tandemmq_cluster::lease::{LeaseAnswer, LeaseRecord, LeaseRequest, LeaseStore};
 
+use crate::cli::show::say;
 use crate::cli::{CliError, CliResult, parse_duration, show};
 use crate::election::FileLease;
 use crate::supervisor::cluster_file::ClusterFile;
@@ -55,7 +56,7 @@ pub(super) async fn run(args: Args) -> CliResult {
     let group = group.name.clone();
     let view = look(&args, &group).await?;
     if view.master.as_ref() == Some(&args.broker) {
-        println!("{} is master already", args.broker);
+        say!("{} is master already", args.broker);
         return Ok(ExitCode::SUCCESS);
     }
     if !view.is_whole() {
@@ -72,7 +73,7 @@ pub(super) async fn run(args: Args) -> CliResult {
                 .and_then(|master| master.epoch)
                 .unwrap_or_default();
             let time = show::duration(begun.elapsed());
-            println!(
+            say!(
                 "{} is master of group {group} in epoch {epoch} after {time}",
                 args.broker
             );

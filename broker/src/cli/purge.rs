@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use crate::cli::browse::browse_all;
 use crate::cli::connect_args::ConnectArgs;
 use crate::cli::destination::DestinationArg;
+use crate::cli::show::say;
 use crate::cli::{CliError, CliResult, load};
 use crate::stomp_client::Failover;
 use crate::stomp_client::receiver::{self, Ack, AckReceipts, Plan, Sink};
@@ -67,7 +68,7 @@ pub(super) async fn run(args: Args) -> CliResult {
             break;
         }
     }
-    println!(
+    say!(
         "{} messages removed from {}",
         removed.len(),
         args.destination

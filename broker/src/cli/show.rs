@@ -28,10 +28,23 @@ pub(crate) fn lines_of(table: &Table) -> Vec<String> {
         .collect()
 }
 
+/// `println!` that a closed stdout does not turn into a panic: a reader that has seen enough
+/// (`| head`) is no reason to fail, and none to leave brokers behind.
+macro_rules! say {
+    () => {{ $crate::cli::show::line(""); }};
+    ($($part:tt)*) => {{ $crate::cli::show::line(&format!($($part)*)); }};
+}
+pub(crate) use say;
+
+/// Prints a line; false when nobody reads stdout any more.
+pub(crate) fn line(text: &str) -> bool {
+    put(&format!("{text}\n"))
+}
+
 /// Prints a table.
 pub(crate) fn print_table(table: &Table) {
     for line in lines_of(table) {
-        println!("{line}");
+        say!("{line}");
     }
 }
 
@@ -80,15 +93,15 @@ impl LiveBlock {
         std::io::stdout().is_terminal()
     }
 
-    /// Replaces the block.
-    pub(crate) fn draw(&mut self, lines: &[String]) {
+    /// Replaces the block; false when the terminal is gone.
+    pub(crate) fn draw(&mut self, lines: &[String]) -> bool {
         let mut text = self.clear_text();
         for line in lines {
             text.push_str(line);
             text.push('\n');
         }
         self.height = lines.len();
-        put(&text);
+        put(&text)
     }
 
     /// Prints a line above the block, which must be drawn again.
@@ -107,10 +120,11 @@ impl LiveBlock {
     }
 }
 
-fn put(text: &str) {
+fn put(text: &str) -> bool {
     let mut out = std::io::stdout().lock();
-    // A closed terminal is no reason to stop brokers.
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .is_ok()
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::cli::CliError;
-use crate::supervisor::cluster_file::{BrokerAddresses, BrokerEntry, ClusterFile, GroupEntry};
+use crate::supervisor::cluster_file::ClusterFile;
+use crate::supervisor::hearsay::observe_urls;
 use crate::supervisor::observe::{ClusterView, observe};
-use crate::supervisor::status_client;
 
 /// The first broker of `up`, as it starts without options.
 const URL_DEFAULT: &str = "127.0.0.1:20002";
@@ -26,45 +26,10 @@ pub(crate) struct StatusArgs {
 impl StatusArgs {
     /// Asks.
     pub(crate) async fn observe(&self) -> Result<ClusterView, CliError> {
-        let cluster = match &self.dir {
-            Some(dir) => ClusterFile::read(dir)?,
-            None => self.cluster_of_urls().await?,
-        };
-        Ok(observe(&cluster).await)
-    }
-
-    /// A cluster file of what these brokers say about themselves and of each other.
-    async fn cluster_of_urls(&self) -> Result<ClusterFile, CliError> {
-        let mut cluster = ClusterFile { groups: Vec::new() };
-        for url in &self.url {
-            let status = status_client::fetch(url).await?;
-            let entry = BrokerEntry {
-                name: status.broker_name.clone(),
-                pid: Some(status.pid),
-                // A status does not say where a broker keeps its files.
-                data_dir: PathBuf::new(),
-                addresses: BrokerAddresses {
-                    stomp: status.addresses.stomp.clone(),
-                    peers: status.addresses.peers.clone(),
-                    metrics: url.clone(),
-                },
-            };
-            match cluster
-                .groups
-                .iter_mut()
-                .find(|group| group.name == status.group)
-            {
-                Some(group) => group.brokers.push(entry),
-                None => {
-                    let name = status.group.clone();
-                    cluster.groups.push(GroupEntry {
-                        name,
-                        brokers: vec![entry],
-                    });
-                }
-            }
+        match &self.dir {
+            Some(dir) => Ok(observe(&ClusterFile::read(dir)?).await),
+            None => Ok(observe_urls(&self.url).await?),
         }
-        Ok(cluster)
     }
 }
 

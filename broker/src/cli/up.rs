@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::cli::show::LiveBlock;
+use crate::cli::show::say;
 use crate::cli::{CliError, CliResult, cluster_list, parse_duration, show};
 use crate::config::Journal;
 use crate::supervisor::observe::{ClusterView, observe};
@@ -42,12 +43,12 @@ pub(super) struct Args {
 /// Runs the groups.
 pub(super) async fn run(args: Args) -> CliResult {
     let opened = open_folder(&args)?;
-    println!("{}", first_line(&opened));
+    say!("{}", first_line(&opened));
     if opened.cluster.groups.len() > 1 {
-        println!("The groups are not connected yet: a message stays in the group it was sent to.");
+        say!("The groups are not connected yet: a message stays in the group it was sent to.");
     }
     let dir = opened.folder.display().to_string();
-    println!("Brokers: tandemmq cluster-list --dir {dir}   Stop: Ctrl-C");
+    say!("Brokers: tandemmq cluster-list --dir {dir}   Stop: Ctrl-C");
     let mut end = std::pin::pin!(crate::cli::interrupted());
     let options = Options {
         restart_delay: args.restart_delay,
@@ -58,9 +59,9 @@ pub(super) async fn run(args: Args) -> CliResult {
         () = screen.run(&supervisor, events) => {}
         () = &mut end => {}
     }
-    println!("Stopping all brokers.");
+    say!("Stopping all brokers.");
     supervisor.stop().await;
-    println!("All brokers have stopped. The same command resumes them.");
+    say!("All brokers have stopped. The same command resumes them.");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -115,7 +116,7 @@ impl Screen {
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                Some(event) = events.recv() => self.line(&describe_event(&event)),
+                Some(event) = events.recv() => self.line(&describe_event(&event, supervisor)),
                 _ = look.tick() => {
                     let view = observe(&supervisor.cluster()).await;
                     self.show(&view);
@@ -143,7 +144,7 @@ impl Screen {
         let line = format!("{} {text}", clock_text());
         match &mut self.block {
             Some(block) => block.print_above(&line),
-            None => println!("{line}"),
+            None => say!("{line}"),
         }
     }
 }
@@ -173,22 +174,28 @@ fn summary(view: &ClusterView) -> Vec<String> {
     lines
 }
 
-fn describe_event(event: &SupervisorEvent) -> String {
+fn describe_event(event: &SupervisorEvent, supervisor: &Supervisor) -> String {
     match event {
         SupervisorEvent::Started { broker, pid } => format!("{broker} started, process {pid}"),
         SupervisorEvent::Ended {
             broker,
             status,
-            restart_in: Some(delay),
+            restart_in,
         } => {
-            format!("{broker} ended ({status}); it is started again in {delay:?}")
-        }
-        SupervisorEvent::Ended {
-            broker,
-            status,
-            restart_in: None,
-        } => {
-            format!("{broker} ended ({status})")
+            let again = match restart_in {
+                Some(delay) => format!("; it is started again in {delay:?}"),
+                None => String::new(),
+            };
+            // A signal says enough; an exit code does not.
+            let log = match status.code() {
+                Some(_) => supervisor.last_log_line(broker),
+                None => None,
+            };
+            let log = log.map(|line| format!("\n         its log ends with: {line}"));
+            format!(
+                "{broker} ended ({status}){again}{}",
+                log.unwrap_or_default()
+            )
         }
         SupervisorEvent::Trouble { text } => text.clone(),
     }

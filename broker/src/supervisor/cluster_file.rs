@@ -42,7 +42,7 @@ pub(crate) struct BrokerEntry {
 }
 
 /// Where a broker listens, each `host:port`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BrokerAddresses {
     /// Clients; only the master listens.
     pub(crate) stomp: String,

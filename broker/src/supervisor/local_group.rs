@@ -46,8 +46,8 @@ pub(crate) struct LocalGroup {
 }
 
 impl LocalGroup {
-    /// Starts a group and waits until it has a master and every broker is in step.
-    pub(crate) async fn start(
+    /// Starts the processes of a group. Whatever comes then, `stop` is to be called.
+    pub(crate) fn launch(
         purpose: &str,
         folder: Option<&Path>,
         restart_delay: Duration,
@@ -61,23 +61,24 @@ impl LocalGroup {
             .expect("one of both is there");
         let opened = open_anywhere(folder)?;
         let (supervisor, events) = Supervisor::start(opened, Options { restart_delay });
-        let mut group = Self {
+        Ok(Self {
             supervisor,
             events,
             temp,
-        };
-        match group.wait_for_start().await {
-            Ok(()) => Ok(group),
-            Err(error) => {
-                let logs = group.log_tails();
-                group.stop().await;
-                Err(error.context(format!("the group did not start\n{logs}")))
-            }
-        }
+        })
     }
 
-    /// Until every broker is in step; a process that ends by itself will do so again.
-    async fn wait_for_start(&mut self) -> anyhow::Result<()> {
+    /// Until every broker is in step; an error shows the last lines of their logs.
+    pub(crate) async fn wait_for_start(&mut self) -> anyhow::Result<()> {
+        let started = self.wait_until_whole().await;
+        started.map_err(|error| {
+            let logs = self.log_tails();
+            error.context(format!("the group did not start\n{logs}"))
+        })
+    }
+
+    /// A process that ends by itself now will do so again.
+    async fn wait_until_whole(&mut self) -> anyhow::Result<()> {
         let begun = Instant::now();
         loop {
             let view = self.view().await;
@@ -183,10 +184,7 @@ impl LocalGroup {
     pub(crate) fn log_tails(&self) -> String {
         let mut tails = String::new();
         for broker in self.entry().brokers {
-            let log = broker.data_dir.with_file_name("broker.log");
-            let text = std::fs::read_to_string(log).unwrap_or_default();
-            let lines: Vec<&str> = text.lines().collect();
-            for line in &lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..] {
+            for line in super::log_tail(&broker, LOG_LINES_SHOWN) {
                 tails.push_str(&format!("  {}: {line}\n", broker.name));
             }
         }

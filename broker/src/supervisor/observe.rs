@@ -58,7 +58,7 @@ impl ClusterView {
 
 impl GroupView {
     /// Joins the file's words with what the brokers said, in the same order.
-    fn new(group: &GroupEntry, statuses: Vec<Result<BrokerStatus, String>>) -> Self {
+    pub(super) fn new(group: &GroupEntry, statuses: Vec<Result<BrokerStatus, String>>) -> Self {
         let master = find_master(&statuses);
         let longest = statuses
             .iter()
@@ -80,6 +80,16 @@ impl GroupView {
                 })
                 .collect(),
         }
+    }
+
+    /// Whoever knows the group's destinations best: its master, or any broker that was asked.
+    pub(crate) fn best_status(&self) -> Option<&BrokerStatus> {
+        let master = self.master_view().and_then(|master| master.status.as_ref());
+        master.or_else(|| {
+            self.brokers
+                .iter()
+                .find_map(|broker| broker.status.as_ref())
+        })
     }
 
     /// The master as observed.

@@ -16,6 +16,9 @@ pub(crate) const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
 /// Bytes of an answer. 10,000 destinations with 300 bytes each fit.
 const ANSWER_BYTES_MAX: u64 = 16 << 20;
 
+/// What a broker answers between its start and the opening of its journal.
+const STARTING: &[u8] = b"HTTP/1.1 503";
+
 /// `/status` of one broker.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -42,6 +45,8 @@ pub(crate) struct BrokerStatus {
     pub(crate) reason: String,
     /// A sentence about it.
     pub(crate) message: String,
+    /// The last master it heard, itself if it is one.
+    pub(crate) master: Option<MasterStatus>,
     /// The group's brokers as it sees them.
     pub(crate) members: Vec<MemberStatus>,
     /// Destinations.
@@ -72,12 +77,24 @@ pub(crate) struct StatusOffsets {
     pub(crate) applied: u64,
 }
 
+/// Who is master.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub(crate) struct MasterStatus {
+    /// Its epoch.
+    pub(crate) epoch: u64,
+    /// Its name.
+    pub(crate) name: String,
+}
+
 /// One broker of the group as another one sees it.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct MemberStatus {
     /// Its name.
     pub(crate) name: String,
+    /// The teller has a connection to it.
+    pub(crate) connected: bool,
     /// Records behind the master; only the master knows.
     pub(crate) lag: Option<u64>,
     /// In step.
@@ -115,6 +132,9 @@ pub(crate) struct DestinationStatus {
 /// Why there is no status. Retryable: the broker may come back.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StatusError {
+    /// It runs, but its journal is not open yet.
+    #[error("it is starting")]
+    Starting,
     /// Nothing listens, or the connection broke.
     #[error("no answer from {address}: {error}")]
     Io {
@@ -148,6 +168,9 @@ pub(crate) async fn fetch(address: &str) -> Result<BrokerStatus, StatusError> {
         }
         Err(_) => return Err(StatusError::Timeout(address.to_owned())),
     };
+    if answer.starts_with(STARTING) {
+        return Err(StatusError::Starting);
+    }
     let wrong = |text: String| StatusError::Answer {
         address: address.to_owned(),
         text,

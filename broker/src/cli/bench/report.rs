@@ -9,6 +9,7 @@ use crate::cli::bench::probe::Probe;
 use crate::cli::bench::stats::{Spread, Summary};
 use crate::cli::bench::throughput::{BODY_BYTES, Load, Measured};
 use crate::cli::show;
+use crate::cli::show::say;
 
 /// Everything, in the order of a run. A part that was not measured is empty.
 #[derive(Debug, Serialize)]
@@ -72,7 +73,7 @@ impl Report {
     /// For people.
     pub(super) fn print(&self) {
         let machine = &self.machine;
-        println!(
+        say!(
             "{}, commit {}, tandemmq {} ({}), {} cores, {}, Linux {}",
             machine.date,
             machine.commit,
@@ -91,7 +92,7 @@ impl Report {
         if !self.idle.is_empty() {
             let mib = |bytes: &u64| format!("{:.1} MiB", *bytes as f64 / f64::from(1 << 20));
             let all: Vec<String> = self.idle.iter().map(mib).collect();
-            println!(
+            say!(
                 "\nIdle memory of each broker (resident): {}",
                 all.join(", ")
             );
@@ -111,7 +112,7 @@ impl Report {
             let p99 = spread_of(rounds.iter().map(|summary| summary.p99));
             table.add_row([name.to_owned(), p50, p99]);
         }
-        println!();
+        say!();
         show::print_table(&table);
     }
 
@@ -142,9 +143,9 @@ impl Report {
                 tenths(of(|measured| measured.generator_micros)),
             ]);
         }
-        println!();
+        say!();
         show::print_table(&table);
-        println!(
+        say!(
             "Median of {} rounds (least – greatest).",
             self.throughput[0].rounds.len()
         );
@@ -152,7 +153,7 @@ impl Report {
 
     fn print_failover(&self) {
         let summary = Summary::of(&self.failover);
-        println!(
+        say!(
             "\nkill -9 of the master to the next receipt, {} kills: p50 {}, p99 {}, max {}",
             summary.count,
             show::duration(summary.p50),

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::checker::SendId;
-use crate::cli::chaos::phase::Load;
+use crate::cli::chaos::phase::{Load, Measured};
 use crate::cli::judged::send_frame;
 use crate::stomp_client::{Connection, HeartBeat, body_of};
 use crate::supervisor::local_group::{LocalGroup, describe};
@@ -34,16 +34,17 @@ const STAYER_END_MAX: Duration = Duration::from_secs(15);
 
 /// SIGKILL of whoever is master.
 pub(super) async fn kill_master(
-    group: &LocalGroup,
+    group: &mut LocalGroup,
     load: &Load,
     times: u32,
-) -> anyhow::Result<Vec<Duration>> {
-    let mut outages = Vec::new();
+) -> anyhow::Result<Measured> {
+    let mut measured = Measured::default();
     for _ in 0..times {
         let master = master_of(group).await?;
         load.run.begin_outage();
         group.signal(&[master], Signal::KILL).await?;
-        outages.push(wait_for_receipt(group, load).await?);
+        measured.outages.push(wait_for_receipt(group, load).await?);
+        measured.surprises.extend(group.unexpected_ends());
         group
             .wait_for(
                 "all brokers in step again",
@@ -53,20 +54,21 @@ pub(super) async fn kill_master(
             .await?;
         random_pause().await?;
     }
-    Ok(outages)
+    Ok(measured)
 }
 
 /// SIGKILL of all.
 pub(super) async fn kill_all(
-    group: &LocalGroup,
+    group: &mut LocalGroup,
     load: &Load,
     times: u32,
-) -> anyhow::Result<Vec<Duration>> {
-    let mut outages = Vec::new();
+) -> anyhow::Result<Measured> {
+    let mut measured = Measured::default();
     for _ in 0..times {
         load.run.begin_outage();
         group.signal(&group.names(), Signal::KILL).await?;
-        outages.push(wait_for_receipt(group, load).await?);
+        measured.outages.push(wait_for_receipt(group, load).await?);
+        measured.surprises.extend(group.unexpected_ends());
         group
             .wait_for(
                 "all brokers in step again",
@@ -76,7 +78,7 @@ pub(super) async fn kill_all(
             .await?;
         random_pause().await?;
     }
-    Ok(outages)
+    Ok(measured)
 }
 
 /// SIGSTOP and SIGCONT of the master. One producer stays on its connection to it, goes on sending
@@ -86,7 +88,7 @@ pub(super) async fn stop_master(
     group: &LocalGroup,
     load: &Load,
     time: Duration,
-) -> anyhow::Result<Vec<Duration>> {
+) -> anyhow::Result<Measured> {
     let master = master_of(group).await?;
     let mut stayer = Stayer::open(group, load, &master).await?;
     for _ in 0..STAYER_FIRST {
@@ -103,6 +105,7 @@ pub(super) async fn stop_master(
     }
     let taken_over = group.view().await;
     let outage = load.run.outage();
+    let receipts_before = stayer.receipts;
     group
         .signal(std::slice::from_ref(&master), Signal::CONT)
         .await?;
@@ -120,8 +123,19 @@ pub(super) async fn stop_master(
             GroupView::is_whole,
         )
         .await?;
+    let remark = format!(
+        "the client that stayed on {master} wrote {} messages and had {} receipts, {} of them after \
+         SIGCONT",
+        stayer.sequence,
+        stayer.receipts,
+        stayer.receipts - receipts_before
+    );
     match outage {
-        Some(outage) => Ok(vec![outage]),
+        Some(outage) => Ok(Measured {
+            outages: vec![outage],
+            remarks: vec![remark],
+            ..Measured::default()
+        }),
         None => bail!("no producer had a receipt while the master was stopped for {time:?}"),
     }
 }
@@ -162,6 +176,7 @@ struct Stayer<'a> {
     connection: Option<Connection>,
     body: bytes::Bytes,
     sequence: u64,
+    receipts: u64,
 }
 
 impl<'a> Stayer<'a> {
@@ -179,6 +194,7 @@ impl<'a> Stayer<'a> {
             connection: Some(connection),
             body: body_of(64),
             sequence: 0,
+            receipts: 0,
         })
     }
 
@@ -215,7 +231,10 @@ impl<'a> Stayer<'a> {
                 };
                 let mut checker = self.load.run.checker.borrow_mut();
                 match &*frame.command {
-                    "RECEIPT" => checker.acknowledged(id),
+                    "RECEIPT" => {
+                        self.receipts += 1;
+                        checker.acknowledged(id);
+                    }
                     "ERROR" => checker.refused(id),
                     _ => {}
                 }

@@ -59,6 +59,16 @@ pub(super) struct PhaseResult {
     pub(super) outages: Vec<Duration>,
     /// Processes that ended by themselves, clients that gave up: each fails the phase.
     pub(super) surprises: Vec<String>,
+    /// What else is worth a line.
+    pub(super) remarks: Vec<String>,
+}
+
+/// What a fault measured.
+#[derive(Default)]
+pub(super) struct Measured {
+    pub(super) outages: Vec<Duration>,
+    pub(super) surprises: Vec<String>,
+    pub(super) remarks: Vec<String>,
 }
 
 /// The clients of a phase.
@@ -115,35 +125,39 @@ pub(super) async fn run(
     rate: u32,
     group: &mut LocalGroup,
 ) -> anyhow::Result<PhaseResult> {
-    let load = Load::start(fault, rate, group);
+    let load = Load::start(fault, rate, group)?;
     load.wait_until_running().await?;
-    let outages = match fault {
+    let measured = match fault {
         Fault::Kill { times } => faults::kill_master(group, &load, times).await,
         Fault::Stop { time } => faults::stop_master(group, &load, time).await,
         Fault::PowerCut { times } => faults::kill_all(group, &load, times).await,
     };
-    let outages = outages.with_context(|| format!("phase {:?}", fault.name()))?;
-    let mut surprises = group.unexpected_ends();
-    let verdict = load.finish(group, &mut surprises).await?;
+    let mut measured = measured
+        .with_context(|| format!("phase {:?}; the load: {}", fault.name(), load.describe()))?;
+    let verdict = load.finish(group, &mut measured.surprises).await?;
+    measured.surprises.extend(group.unexpected_ends());
     Ok(PhaseResult {
         name: fault.name(),
         faults: fault.count(),
         verdict,
-        outages,
-        surprises,
+        outages: measured.outages,
+        surprises: measured.surprises,
+        remarks: measured.remarks,
     })
 }
 
 // === impl Load ===
 
 impl Load {
-    fn start(fault: Fault, rate: u32, group: &LocalGroup) -> Self {
+    fn start(fault: Fault, rate: u32, group: &LocalGroup) -> anyhow::Result<Self> {
         let run = Run::default();
         let (stop_producers, stopped_producers) = watch::channel(false);
         let (stop_consumers, stopped_consumers) = watch::channel(false);
-        let prefix = fault.name().replace(' ', ".").to_uppercase();
-        let busy = format!("CHAOS.{prefix}.BUSY");
-        let kept = format!("CHAOS.{prefix}.KEPT");
+        // A folder that was used before may still hold messages of another run.
+        let number = getrandom::u32().context("no randomness")?;
+        let prefix = format!("CHAOS.{number:08x}.{}", fault.name().replace(' ', "."));
+        let busy = format!("{prefix}.busy");
+        let kept = format!("{prefix}.kept");
         let pause = Duration::from_secs(1) / rate;
         let mut producers = Vec::new();
         let mut consumers = Vec::new();
@@ -159,7 +173,7 @@ impl Load {
         }
         let plan = produce(KEEPER, &kept, pause * KEPT_SHARE);
         producers.push(run.produce(group.failover(), plan, stopped_producers));
-        Self {
+        Ok(Self {
             run,
             busy,
             kept,
@@ -167,7 +181,7 @@ impl Load {
             stop_consumers,
             producers,
             consumers,
-        }
+        })
     }
 
     async fn wait_until_running(&self) -> anyhow::Result<()> {
