@@ -101,6 +101,8 @@ pub struct Journal {
     /// Given out, and told as stored.
     tickets: u64,
     stored: u64,
+    /// The last ticket whose item was handed to the disk thread.
+    handed: u64,
     out: Option<Out>,
     events: VecDeque<JournalEvent>,
     room: Room,
@@ -157,6 +159,7 @@ impl Journal {
             queue: Vec::new(),
             tickets: 0,
             stored: 0,
+            handed: 0,
             out: None,
             events: VecDeque::new(),
             room,
@@ -263,7 +266,7 @@ impl Journal {
             since: now.boot,
             background: !matches!(work, Work::Write { .. }),
             appended: self.appended,
-            tickets: (self.stored, self.tickets),
+            tickets: (self.stored, self.handed),
         });
         Some(DiskOp { work })
     }
@@ -295,6 +298,7 @@ impl Journal {
 
     fn write(&mut self) -> Work {
         self.retry_deferred = false;
+        self.handed = self.tickets;
         let items = std::mem::take(&mut self.queue);
         self.owed = 2 * items.iter().map(Item::log_bytes).sum::<u64>();
         Work::Write { items, mark: false }
