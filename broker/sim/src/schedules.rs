@@ -28,6 +28,7 @@ mod h16;
 mod h17;
 mod h19;
 mod h20;
+mod h24;
 mod h27;
 mod h28;
 mod h29;
@@ -95,6 +96,8 @@ schedules! {
         "what an old master has on its disk is no copy of the new master's records";
     h07::h7_a_rolled_back_volume_is_recognised_and_does_not_vote, 3,
         "peers remember what a restored volume forgot";
+    h07::h7_a_slave_that_had_to_cut_is_not_accused, 3,
+        "an acknowledged record was cut by a later master; the cut mark clears the slave";
     h08::h8_a_majority_of_empty_volumes_founds_nothing, 3,
         "two wiped volumes and a deleted Lease do not make a new group beside the old one";
     h11::h11_what_a_failed_fdatasync_lost_is_written_again, 3,
@@ -113,6 +116,8 @@ schedules! {
         "the annotation says 2^64-1; the group elects on";
     h20::h20_a_zombie_master_hands_out_nothing, 3,
         "a stopped master goes on after another one took over";
+    h24::h24_a_fetch_of_a_ballot_that_was_left_is_not_served, 3,
+        "a member that promised another gives the older candidate nothing";
     h27::h27_a_lease_deleted_while_founding_founds_one_group, 3,
         "whatever becomes of the Lease, two groups never serve";
     h28::h28_members_of_another_group_than_the_leases_stay_strangers, 3,

@@ -17,7 +17,7 @@ use crate::oracle::{Invariant, Violation};
 use crate::peek::Kind;
 use crate::seeds::Plan;
 use crate::trace::Detail;
-use crate::world::{Crash, Rule, Verdict, World};
+use crate::world::{Crash, Kept, Rule, Verdict, World};
 
 /// Whether a schedule's claim holds.
 pub type Judged = Result<(), Violation>;
@@ -200,15 +200,20 @@ impl Stage {
             if self.offsets(to).synced >= wanted {
                 break;
             }
-            // An Append behind the end of the log is refused, and tells its sender where that is.
+            // One at a time. An Append behind the end of the log is refused, and so tells its
+            // sender where that is.
             let end = self.offsets(to).appended;
-            let held = self.world.take_kept(|kept| {
-                let after = kept.peek.prev.map(|(_, prev)| prev);
-                kept.from == from && after.is_some_and(|prev| prev < wanted || prev > end)
-            });
-            for frame in &held {
+            let held = self.world.take_kept(|kept| kept.from == from && kept.to == to);
+            let after = |kept: &&Kept| kept.peek.prev.map_or(Offset::ZERO, |(_, prev)| prev);
+            let next = held
+                .iter()
+                .find(|kept| after(kept) == end && end < wanted)
+                .or_else(|| held.iter().find(|kept| after(kept) > end));
+            if let Some(frame) = next {
                 self.world.deliver_kept(frame);
             }
+            let left = held.iter().filter(|kept| after(kept) > end).skip(1).cloned();
+            self.world.keep_again(left.collect());
             self.pass(20)?;
         }
         let text = format!("member {to} has the records up to {wanted} and no more");

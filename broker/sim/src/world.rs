@@ -46,7 +46,7 @@ use crate::seeds::Plan;
 use crate::trace::{Detail, Step, Trace};
 
 pub use node::{Crash, Node};
-pub use script::{Rule, Verdict};
+pub use script::{Kept, Rule, Verdict};
 
 use self::clients::ClientConn;
 use self::leases::LeaseFaults;

@@ -19,7 +19,10 @@ const TWICE: u64 = 10;
 const VIOLATIONS_MAX: u64 = 20;
 
 #[derive(Parser)]
-#[command(name = "sim", about = "Simulates groups of TandemMQ brokers, faults and all.")]
+#[command(
+    name = "sim",
+    about = "Simulates groups of TandemMQ brokers, faults and all."
+)]
 struct Options {
     #[command(subcommand)]
     command: Command,
@@ -54,9 +57,18 @@ enum Command {
 
 fn main() -> ExitCode {
     match Options::parse().command {
-        Command::Run { seeds, start, threads } => run(seeds, start, threads.max(1)),
-        Command::Replay { seed: Some(seed), .. } => replay_seed(seed),
-        Command::Replay { schedule: Some(name), .. } => replay_schedule(&name),
+        Command::Run {
+            seeds,
+            start,
+            threads,
+        } => run(seeds, start, threads.max(1)),
+        Command::Replay {
+            seed: Some(seed), ..
+        } => replay_seed(seed),
+        Command::Replay {
+            schedule: Some(name),
+            ..
+        } => replay_schedule(&name),
         Command::Replay { .. } => {
             eprintln!("sim: replay needs --seed N or --schedule NAME");
             ExitCode::from(2)
@@ -88,10 +100,17 @@ fn run(seeds: u64, start: u64, threads: usize) -> ExitCode {
         }
     });
     let elapsed = begin.elapsed();
-    let sums = shared.sums.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let sums = shared
+        .sums
+        .into_inner()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     print_sums(&sums, elapsed);
     failed += shared.violations.load(Ordering::Relaxed);
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn run_schedules() -> u64 {
@@ -114,13 +133,19 @@ fn work(shared: &Shared, seeds: u64, start: u64, begin: Instant) {
             return;
         }
         let seed = start + number;
-        let report =
-            if number < TWICE { run_seed_twice(seed) } else { run_seed(seed, Detail::Hash) };
+        let report = if number < TWICE {
+            run_seed_twice(seed)
+        } else {
+            run_seed(seed, Detail::Hash)
+        };
         if let Some(violation) = &report.violation {
             shared.violations.fetch_add(1, Ordering::Relaxed);
             println!("seed {seed}: {violation}; replay: sim replay --seed {seed}");
         }
-        let mut sums = shared.sums.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut sums = shared
+            .sums
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         sums.add(&report);
         if sums.runs.is_multiple_of(100) {
             let rate = sums.runs as f64 / begin.elapsed().as_secs_f64();
@@ -155,8 +180,11 @@ fn print_sums(sums: &Sums, elapsed: Duration) {
         "compared: records {}, state digests {}, claims about disks {}",
         sums.records, sums.digests, sums.claims
     );
-    let faults: Vec<String> =
-        sums.faults.iter().map(|(kind, count)| format!("{} {count}", kind.as_str())).collect();
+    let faults: Vec<String> = sums
+        .faults
+        .iter()
+        .map(|(kind, count)| format!("{} {count}", kind.as_str()))
+        .collect();
     println!("faults: {}", faults.join(", "));
 }
 
@@ -164,7 +192,10 @@ fn replay_seed(seed: u64) -> ExitCode {
     let report = run_seed(seed, Detail::Text);
     print_trace(&report.lines);
     println!("{:#?}", tandemmq_sim::seeds::Plan::draw(seed));
-    println!("trace hash {:016x}, {} steps", report.trace_hash, report.steps);
+    println!(
+        "trace hash {:016x}, {} steps",
+        report.trace_hash, report.steps
+    );
     verdict(seed, &report)
 }
 

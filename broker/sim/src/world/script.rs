@@ -88,6 +88,11 @@ impl World {
         taken
     }
 
+    /// Keeps frames that were taken.
+    pub fn keep_again(&mut self, frames: Vec<Kept>) {
+        self.script.kept.extend(frames);
+    }
+
     /// Delivers a kept frame on the receiver's present connection, or on the one it was sent on
     /// while the receiver still reads from that.
     pub fn deliver_kept(&mut self, kept: &Kept) {
