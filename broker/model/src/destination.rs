@@ -41,12 +41,18 @@ pub struct Destination {
 impl Destination {
     /// A queue of that name.
     pub fn queue(name: impl Into<ByteString>) -> Self {
-        Self { kind: DestinationKind::Queue, name: name.into() }
+        Self {
+            kind: DestinationKind::Queue,
+            name: name.into(),
+        }
     }
 
     /// A topic of that name.
     pub fn topic(name: impl Into<ByteString>) -> Self {
-        Self { kind: DestinationKind::Topic, name: name.into() }
+        Self {
+            kind: DestinationKind::Topic,
+            name: name.into(),
+        }
     }
 }
 

@@ -62,7 +62,10 @@ impl Ballot {
     /// No ballot: what a new volume has promised.
     pub const NONE: Self = Self {
         epoch: Epoch(0),
-        member: MemberId { ordinal: 0, incarnation: Incarnation(0) },
+        member: MemberId {
+            ordinal: 0,
+            incarnation: Incarnation(0),
+        },
         boot: BootNonce(0),
     };
 }
@@ -115,6 +118,10 @@ impl fmt::Display for MemberId {
 
 impl fmt::Display for Ballot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "epoch {} of {} boot {:?}", self.epoch, self.member, self.boot)
+        write!(
+            f,
+            "epoch {} of {} boot {:?}",
+            self.epoch, self.member, self.boot
+        )
     }
 }

@@ -22,7 +22,7 @@ pub use ids::{
     SubscriptionId,
 };
 pub use message::{BodyKind, Message};
-pub use record::{Record, RecordKind, RECORD_FLAG_CRITICAL};
+pub use record::{RECORD_FLAG_CRITICAL, Record, RecordKind};
 pub use time::{Now, Time};
 
 pub use bytes::Bytes;

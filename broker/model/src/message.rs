@@ -49,8 +49,11 @@ impl Message {
     /// share for the structures around them.
     pub fn memory_size(&self) -> usize {
         const FIXED: usize = 256;
-        let properties: usize =
-            self.properties.iter().map(|(name, value)| name.len() + value.len() + 64).sum();
+        let properties: usize = self
+            .properties
+            .iter()
+            .map(|(name, value)| name.len() + value.len() + 64)
+            .sum();
         FIXED + self.destination.name.len() + properties + self.body.len()
     }
 

@@ -62,7 +62,11 @@ pub struct Record {
 impl Record {
     /// A record that every reader must understand.
     pub const fn critical(kind: RecordKind, body: Bytes) -> Self {
-        Self { kind: kind as u8, flags: RECORD_FLAG_CRITICAL, body }
+        Self {
+            kind: kind as u8,
+            flags: RECORD_FLAG_CRITICAL,
+            body,
+        }
     }
 
     /// The kind, none when this version does not know it.
