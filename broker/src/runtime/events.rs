@@ -21,6 +21,10 @@ use super::peer_link::LinkSender;
 /// (disk, read, Lease) is as much as it asked for, frames hold a permit of their link, and the
 /// rest comes once per connection.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a box would cost an allocation for each event"
+)]
 pub(crate) enum NodeEvent {
     /// Handed to the machine as it is.
     Machine(Event),
