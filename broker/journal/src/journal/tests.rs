@@ -178,6 +178,22 @@ fn the_durable_mark_follows_within_a_second_and_costs_no_record_anything() {
 }
 
 #[test]
+fn moving_the_mark_answers_for_no_promise_that_still_waits() {
+    let mut member = settled();
+    member.extend(1, &[b"a"]);
+    member.settle();
+    member.now.boot = member.now.boot + MARK_EVERY;
+    member.journal.store_control(promised(2));
+    let mark = member.poll().unwrap();
+    assert_eq!(item_names(&mark), [""; 0], "the mark goes first");
+    member.events.clear();
+    member.finish(mark);
+    assert_eq!(member.events, [], "the promise is not on the disk yet");
+    member.settle();
+    assert_eq!(member.events, [JournalEvent::Stored(1)]);
+}
+
+#[test]
 fn every_promise_moves_the_durable_mark_for_nothing() {
     let mut member = settled();
     member.extend(1, &[b"a"]);

@@ -80,7 +80,7 @@ fn a_journal_without_its_identity_is_not_touched() {
 }
 
 #[test]
-fn damage_below_the_mark_is_stored_first_and_nothing_is_cut_away() {
+pub(super) fn damage_below_the_mark_is_stored_first_and_nothing_is_cut_away() {
     let (member, all) = marked();
     let disk = member.die();
     disk.flip_bit(FIRST, place_of(&all, 6) + 50, 0);
@@ -413,7 +413,7 @@ fn a_segment_of_another_group_is_not_taken() {
 }
 
 #[test]
-fn the_unsure_tail_is_on_the_disk_before_it_counts() {
+pub(super) fn the_unsure_tail_is_on_the_disk_before_it_counts() {
     for bodies in [1, 30] {
         // Thirty of them begin a second segment, whose header is as unsure as its batches.
         let mut member = Member::new(config(1 << 18));
@@ -527,4 +527,17 @@ fn a_log_cut_at_the_ends_of_segments_again_and_again_is_found_whole() {
     member = member.killed();
     assert_eq!(member.journal.appended(), Offset::ZERO);
     assert_eq!(member.disk_names("journal"), 0);
+}
+
+#[test]
+fn a_promise_that_only_the_page_cache_shows_is_stored_before_it_is_told() {
+    let (mut member, _) = marked();
+    member.journal.store_control(promised(5));
+    let out = member.poll().unwrap();
+    member.disk.fail_next_sync();
+    member.finish(out);
+    let member = member.killed();
+    let told = member.journal.control().promise;
+    let member = member.power_cut(&mut || 1);
+    assert_eq!(member.journal.control().promise, told);
 }

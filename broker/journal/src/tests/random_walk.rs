@@ -5,8 +5,12 @@
 //! appended, batch for batch; a batch that was cut does not come back once the cut is done; the
 //! member is never taken for damaged.
 
+use std::time::Duration;
+
 use tandemmq_model::{Epoch, Offset};
 
+#[cfg(feature = "mutants")]
+use super::damage;
 use super::testing::{Member, Rng, config, promised};
 use crate::{Batch, DiskOp, JournalConfig, JournalEvent, LogState};
 
@@ -73,7 +77,8 @@ impl Walk {
             0..35 => self.append(),
             35..40 => self.cut(),
             40..45 => self.promise(),
-            45..70 => self.poll(),
+            45..48 => self.pass(),
+            48..70 => self.poll(),
             70..94 => self.finish()?,
             94..97 => self.crash(false)?,
             _ => self.crash(true)?,
@@ -119,6 +124,13 @@ impl Walk {
         let epoch = self.is.epoch;
         let ticket = self.member().journal.store_control(promised(epoch));
         self.is.promises.push((epoch, ticket));
+    }
+
+    /// Time passes: the durable mark comes due.
+    fn pass(&mut self) {
+        let member = self.member();
+        member.now.boot = member.now.boot + Duration::from_millis(700);
+        member.journal.handle_timeout(member.now);
     }
 
     fn poll(&mut self) {
@@ -247,19 +259,30 @@ fn a_journal_keeps_what_it_said_through_every_crash() {
 #[test]
 fn every_seeded_fault_is_noticed() {
     use crate::mutants::{self, Mutant};
-    // Needs damage or a failing sync: `damage` notices these.
-    let elsewhere = [Mutant::UnsureTailTrusted, Mutant::DamageTakenForTornTail];
-    for mutant in Mutant::ALL
-        .into_iter()
-        .filter(|mutant| !elsewhere.contains(mutant))
-    {
+    let noticed = |mutant| match mutant {
+        Mutant::UnsureTailTrusted => {
+            by_claim(damage::the_unsure_tail_is_on_the_disk_before_it_counts)
+        }
+        Mutant::DamageTakenForTornTail => {
+            by_claim(damage::damage_below_the_mark_is_stored_first_and_nothing_is_cut_away)
+        }
+        _ => (0..400).find_map(|seed| match std::panic::catch_unwind(|| walk(seed, 400)) {
+            Ok(walked) => walked.err(),
+            Err(_) => Some(format!("seed {seed}: panic")),
+        }),
+    };
+    for mutant in Mutant::ALL.into_iter().chain(Mutant::OWN) {
         mutants::set(Some(mutant));
-        let caught = (0..400).find_map(|seed| match std::panic::catch_unwind(|| walk(seed, 400)) {
-            Ok(walked) => walked.err().map(|what| (seed, what)),
-            Err(_) => Some((seed, "panic".to_owned())),
-        });
+        let caught = noticed(mutant);
         mutants::set(None);
         println!("{mutant:?}: {caught:?}");
         assert!(caught.is_some(), "{mutant:?} is not noticed");
     }
+}
+
+#[cfg(feature = "mutants")]
+fn by_claim(claim: fn()) -> Option<String> {
+    std::panic::catch_unwind(claim)
+        .err()
+        .map(|_| "a claim of `damage` fails".to_owned())
 }
