@@ -96,8 +96,10 @@ impl LiveBlock {
     /// Replaces the block; false when the terminal is gone.
     pub(crate) fn draw(&mut self, lines: &[String]) -> bool {
         let mut text = self.clear_text();
+        // A line that wraps would take two rows, and the next drawing would miss one.
+        let width = Table::new().width().map_or(usize::MAX, usize::from);
         for line in lines {
-            text.push_str(line);
+            text.extend(line.chars().take(width));
             text.push('\n');
         }
         self.height = lines.len();

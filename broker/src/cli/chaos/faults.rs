@@ -24,8 +24,9 @@ const PAUSE_MAX_MS: u32 = 300;
 /// The producer that stays on the stopped master.
 const STAYER: u32 = 9;
 
-/// What it sends before the master is stopped, and meanwhile: one each so often.
-const STAYER_FIRST: u64 = 50;
+/// What it sends at once, first to a master that answers, then right before that is stopped: so
+/// that some are on their way to a commit. Meanwhile it sends one each so often.
+const STAYER_BURST: u64 = 50;
 const STAYER_PAUSE: Duration = Duration::from_millis(50);
 
 /// After SIGCONT it is listened to for at most so long; a broker that is no master any more closes
@@ -91,9 +92,12 @@ pub(super) async fn stop_master(
 ) -> anyhow::Result<Measured> {
     let master = master_of(group).await?;
     let mut stayer = Stayer::open(group, load, &master).await?;
-    for _ in 0..STAYER_FIRST {
-        stayer.send();
+    stayer.burst().await?;
+    stayer.listen(STAYER_PAUSE * 4).await;
+    if stayer.receipts == 0 {
+        bail!("the client on {master} had no receipt before the fault");
     }
+    stayer.burst().await?;
     load.run.begin_outage();
     group
         .signal(std::slice::from_ref(&master), Signal::STOP)
@@ -210,6 +214,17 @@ impl<'a> Stayer<'a> {
         self.load.run.checker.borrow_mut().written(id);
         let frame = send_frame(&self.load.busy, id, &self.body);
         connection.queue(&frame.header("receipt", self.sequence.to_string()));
+    }
+
+    /// Many at once, all of them handed to the kernel.
+    async fn burst(&mut self) -> anyhow::Result<()> {
+        for _ in 0..STAYER_BURST {
+            self.send();
+        }
+        if let Some(connection) = &mut self.connection {
+            connection.flush().await?;
+        }
+        Ok(())
     }
 
     /// Writes and reads for so long.
