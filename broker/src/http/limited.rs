@@ -19,7 +19,7 @@ const CONNECTIONS_MAX: usize = 32;
 
 /// A connection ends after this, whatever happens on it; a poller dials again. So a client that
 /// sends nothing, or reads nothing, holds its place for no longer.
-const LIFETIME: Duration = Duration::from_secs(60);
+const LIFETIME: Duration = Duration::from_secs(10);
 
 /// Pause after an accept that failed.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
