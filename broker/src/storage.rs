@@ -33,7 +33,13 @@ impl FileStorage {
         fs::create_dir_all(path)?;
         let directory = File::open(path)?;
         let open = Mutex::new(BTreeMap::new());
-        Ok(Self { folder: Arc::new(Folder { path: path.to_owned(), directory, open }) })
+        Ok(Self {
+            folder: Arc::new(Folder {
+                path: path.to_owned(),
+                directory,
+                open,
+            }),
+        })
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -41,18 +47,29 @@ impl FileStorage {
     }
 
     fn file(&self, name: &str) -> Result<Arc<File>, StorageError> {
-        let mut open = self.folder.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self
+            .folder
+            .open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(file) = open.get(name) {
             return Ok(Arc::clone(file));
         }
-        let options = OpenOptions::new().read(true).write(true).open(self.path(name));
+        let options = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(self.path(name));
         let file = Arc::new(options.map_err(|error| classify(name, &error))?);
         open.insert(name.to_owned(), Arc::clone(&file));
         Ok(file)
     }
 
     fn forget(&self, name: &str) {
-        self.folder.open.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.folder
+            .open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(name);
     }
 }
 
@@ -82,20 +99,31 @@ impl Storage for FileStorage {
 
     fn len(&self, name: &str) -> Result<u64, StorageError> {
         let file = self.file(name)?;
-        file.metadata().map(|data| data.len()).map_err(|error| classify(name, &error))
+        file.metadata()
+            .map(|data| data.len())
+            .map_err(|error| classify(name, &error))
     }
 
     fn create(&self, name: &str) -> Result<(), StorageError> {
-        let options =
-            OpenOptions::new().read(true).write(true).create_new(true).open(self.path(name));
+        let options = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(self.path(name));
         let file = Arc::new(options.map_err(|error| classify(name, &error))?);
-        let mut open = self.folder.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self
+            .folder
+            .open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         open.insert(name.to_owned(), file);
         Ok(())
     }
 
     fn write_at(&self, name: &str, at: u64, bytes: &[u8]) -> Result<(), StorageError> {
-        self.file(name)?.write_all_at(bytes, at).map_err(|error| classify(name, &error))
+        self.file(name)?
+            .write_all_at(bytes, at)
+            .map_err(|error| classify(name, &error))
     }
 
     fn read_at(&self, name: &str, at: u64, length: usize) -> Result<Bytes, StorageError> {
@@ -115,11 +143,16 @@ impl Storage for FileStorage {
     }
 
     fn sync(&self, name: &str) -> Result<(), StorageError> {
-        self.file(name)?.sync_data().map_err(|error| classify(name, &error))
+        self.file(name)?
+            .sync_data()
+            .map_err(|error| classify(name, &error))
     }
 
     fn sync_dir(&self) -> Result<(), StorageError> {
-        self.folder.directory.sync_all().map_err(|error| classify(".", &error))
+        self.folder
+            .directory
+            .sync_all()
+            .map_err(|error| classify(".", &error))
     }
 
     fn rename(&self, from: &str, to: &str) -> Result<(), StorageError> {

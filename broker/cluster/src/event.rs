@@ -57,6 +57,10 @@ impl Frame {
 
 /// What happened outside.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "moved once; a box would cost more than the copy"
+)]
 pub enum Event {
     /// Our own connection to that broker is up: what is sent from now on travels on it.
     OutboundUp {
@@ -99,6 +103,10 @@ pub enum Event {
 
 /// What is to be done outside, in this order.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "moved once; a box would cost more than the copy"
+)]
 pub enum Effect {
     /// Send a frame on our own connection to that broker; dropped when there is none.
     Send {

@@ -87,6 +87,7 @@ enum ReadFor {
     },
 }
 
+#[expect(clippy::large_enum_variant, reason = "one for each member")]
 enum RoleState {
     Slave,
     Standing(Standing),

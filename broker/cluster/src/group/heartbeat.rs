@@ -90,10 +90,12 @@ impl Group {
         ballot: Ballot,
         beat: Beat,
     ) {
-        let learned = beat.witness.iter().fold(false, |learned, row| {
-            row.incarnation != self.me.incarnation && self.witness.remember(*row) || learned
-        });
-        if learned {
+        let others = beat
+            .witness
+            .iter()
+            .filter(|row| row.incarnation != self.me.incarnation);
+        let learned = others.filter(|row| self.witness.remember(**row)).count();
+        if learned > 0 {
             self.witness_changed(now);
         }
         match beat.reign {

@@ -213,10 +213,9 @@ impl Group {
                 None => {
                     let op = self.journal.read_batches(next, BATCHES_BYTES_MAX);
                     let id = self.start_read(op, ReadFor::Append { ordinal, ballot });
-                    if let Some(master) = self.master_mut() {
-                        if let Some(progress) = master.progress.get_mut(&ordinal) {
-                            progress.paging = Some(id);
-                        }
+                    let master = self.master_mut();
+                    if let Some(progress) = master.and_then(|m| m.progress.get_mut(&ordinal)) {
+                        progress.paging = Some(id);
                     }
                     return;
                 }

@@ -84,10 +84,9 @@ impl Group {
         {
             self.ask_for_promises(now);
         }
-        if self.promise_is_durable() || mutants::on(Mutant::PromiseNotSynced) {
-            if let Some(ordinal) = self.storing.reply_to.take() {
-                self.send_promised(ordinal);
-            }
+        let may_answer = self.promise_is_durable() || mutants::on(Mutant::PromiseNotSynced);
+        if let Some(ordinal) = self.storing.reply_to.take_if(|_| may_answer) {
+            self.send_promised(ordinal);
         }
         self.acknowledge();
     }
