@@ -8,7 +8,7 @@ use tandemmq_model::Time;
 
 /// The clock and everything that waits for it.
 #[derive(Debug)]
-pub struct Agenda<T> {
+pub(crate) struct Agenda<T> {
     now: Time,
     planned: u64,
     heap: BinaryHeap<Entry<T>>,
@@ -25,28 +25,36 @@ struct Entry<T> {
 
 impl<T> Agenda<T> {
     /// An empty agenda at the origin of time.
-    pub fn new() -> Self {
-        Self { now: Time::ZERO, planned: 0, heap: BinaryHeap::new() }
+    pub(crate) fn new() -> Self {
+        Self {
+            now: Time::ZERO,
+            planned: 0,
+            heap: BinaryHeap::new(),
+        }
     }
 
     /// The moment reached.
-    pub fn now(&self) -> Time {
+    pub(crate) fn now(&self) -> Time {
         self.now
     }
 
     /// Plans something; a moment that has passed means now.
-    pub fn at(&mut self, at: Time, what: T) {
+    pub(crate) fn at(&mut self, at: Time, what: T) {
         self.planned += 1;
-        self.heap.push(Entry { at: at.max(self.now), order: self.planned, what });
+        self.heap.push(Entry {
+            at: at.max(self.now),
+            order: self.planned,
+            what,
+        });
     }
 
     /// Plans something after a while.
-    pub fn after(&mut self, wait: Duration, what: T) {
+    pub(crate) fn after(&mut self, wait: Duration, what: T) {
         self.at(self.now + wait, what);
     }
 
     /// The next thing, if it comes until `end`; time goes on to it.
-    pub fn next_until(&mut self, end: Time) -> Option<T> {
+    pub(crate) fn next_until(&mut self, end: Time) -> Option<T> {
         if self.heap.peek()?.at > end {
             return None;
         }
@@ -56,7 +64,7 @@ impl<T> Agenda<T> {
     }
 
     /// Nothing happens until then: time goes on to it.
-    pub fn rest_until(&mut self, end: Time) {
+    pub(crate) fn rest_until(&mut self, end: Time) {
         self.now = self.now.max(end);
     }
 }

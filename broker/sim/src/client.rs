@@ -11,8 +11,8 @@
 //!
 //! Everything a client does and sees goes into the [`History`] at once.
 
-pub mod consumer;
-pub mod producer;
+pub(crate) mod consumer;
+pub(crate) mod producer;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -28,13 +28,13 @@ use consumer::Consumer;
 use producer::Producer;
 
 /// Answers a client waits for on one connection at most; it sends nothing new above.
-pub const OUTSTANDING_MAX: usize = 256;
+pub(crate) const OUTSTANDING_MAX: usize = 256;
 
 /// What a client wants the world to do.
 #[derive(Debug)]
-pub enum Action {
+pub(crate) enum Action {
     /// Send this on the connection.
-    Command(Command),
+    Command(Box<Command>),
     /// Close the connection without a word.
     Close,
     /// Call `tick` after a while.
@@ -43,11 +43,11 @@ pub enum Action {
 
 /// What stands behind a request that is not answered yet.
 #[derive(Debug, Clone)]
-pub enum Meaning {
+pub(crate) enum Meaning {
     /// A SEND outside transactions.
     Send(Attempt),
     /// A SEND inside one.
-    SendInTx(Attempt),
+    SendInTx,
     /// A COMMIT of these sends and acks.
     Commit(TxId),
     /// An ABORT.
@@ -60,7 +60,7 @@ pub enum Meaning {
 
 /// Where a client stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub(crate) enum Place {
     /// Without a connection.
     Away,
     /// A dial is on its way.
@@ -71,7 +71,7 @@ pub enum Place {
 
 /// What kind of program it is.
 #[derive(Debug)]
-pub enum Program {
+pub(crate) enum Program {
     /// Sends.
     Producer(Producer),
     /// Receives.
@@ -80,9 +80,7 @@ pub enum Program {
 
 /// One client.
 #[derive(Debug)]
-pub struct Client {
-    /// Its number, also the producer's number in every body.
-    pub number: u32,
+pub(crate) struct Client {
     /// Where it stands.
     pub place: Place,
     /// What it runs.
@@ -94,7 +92,7 @@ pub struct Client {
 
 /// What both kinds of program need of their connection.
 #[derive(Debug)]
-pub struct Link {
+pub(crate) struct Link {
     /// The client's number.
     pub client: u32,
     /// Connections so far: the number of this one.
@@ -114,7 +112,7 @@ pub struct Link {
 
 impl Client {
     /// A client that has not dialled yet.
-    pub fn new(number: u32, program: Program, rng: Rng) -> Self {
+    pub(crate) fn new(number: u32, program: Program, rng: Rng) -> Self {
         let link = Link {
             client: number,
             conn: 0,
@@ -125,37 +123,42 @@ impl Client {
             transactions: 0,
             actions: Vec::new(),
         };
-        Self { number, place: Place::Away, program, link, heard: Time::ZERO }
+        Self {
+            place: Place::Away,
+            program,
+            link,
+            heard: Time::ZERO,
+        }
     }
 
     /// The broker it dials next, of so many; the one after it comes next time.
-    pub fn choose_node(&mut self, nodes: usize) -> usize {
+    pub(crate) fn choose_node(&mut self, nodes: usize) -> usize {
         self.link.next_node = (self.link.next_node + 1) % nodes;
         self.link.next_node
     }
 
     /// Its connection's number, counted from 1.
-    pub fn conn_number(&self) -> u32 {
+    pub(crate) fn conn_number(&self) -> u32 {
         self.link.conn
     }
 
     /// Random numbers of this client.
-    pub fn rng(&mut self) -> &mut Rng {
+    pub(crate) fn rng(&mut self) -> &mut Rng {
         &mut self.link.rng
     }
 
     /// What a request of the present connection means.
-    pub fn meaning(&self, request: u64) -> Option<&Meaning> {
+    pub(crate) fn meaning(&self, request: u64) -> Option<&Meaning> {
         self.link.outstanding.get(&request)
     }
 
     /// True when it waits for an answer and has heard none for so long.
-    pub fn has_waited_since(&self, now: Time, patience: Duration) -> bool {
+    pub(crate) fn has_waited_since(&self, now: Time, patience: Duration) -> bool {
         !self.link.outstanding.is_empty() && now.since(self.heard) >= patience
     }
 
     /// A broker let it in.
-    pub fn connected(&mut self, now: Time, conn: ConnId, history: &mut History) {
+    pub(crate) fn connected(&mut self, now: Time, conn: ConnId, history: &mut History) {
         self.heard = now;
         self.place = Place::Connected(conn);
         self.link.conn += 1;
@@ -169,7 +172,7 @@ impl Client {
     }
 
     /// The connection is gone; whatever was not answered is unknown.
-    pub fn lost(&mut self) {
+    pub(crate) fn lost(&mut self) {
         self.place = Place::Away;
         self.link.actions.clear();
         match &mut self.program {
@@ -180,7 +183,7 @@ impl Client {
     }
 
     /// Time for its next step.
-    pub fn tick(&mut self, history: &mut History) {
+    pub(crate) fn tick(&mut self, history: &mut History) {
         match &mut self.program {
             Program::Producer(producer) => producer.step(&mut self.link, history),
             Program::Consumer(consumer) => consumer.step(&mut self.link, history),
@@ -188,7 +191,7 @@ impl Client {
     }
 
     /// A master gives this answer now; the client will hear of it, or not.
-    pub fn answered_by_master(
+    pub(crate) fn answered_by_master(
         &self,
         request: u64,
         outcome: &Outcome,
@@ -206,7 +209,7 @@ impl Client {
     }
 
     /// An answer arrived, given by the master of that epoch.
-    pub fn answered(
+    pub(crate) fn answered(
         &mut self,
         now: Time,
         request: u64,
@@ -215,7 +218,9 @@ impl Client {
         history: &mut History,
     ) {
         self.heard = now;
-        let Some(meaning) = self.link.outstanding.remove(&request) else { return };
+        let Some(meaning) = self.link.outstanding.remove(&request) else {
+            return;
+        };
         if let (Meaning::Commit(tx), Outcome::Done) = (&meaning, outcome) {
             history.committed(*tx, epoch);
         }
@@ -228,7 +233,7 @@ impl Client {
     }
 
     /// A delivery arrived.
-    pub fn delivered(
+    pub(crate) fn delivered(
         &mut self,
         delivery: &Delivery,
         order: FirstDeliveries,
@@ -240,12 +245,12 @@ impl Client {
     }
 
     /// The next thing it wants done.
-    pub fn next_action(&mut self) -> Option<Action> {
+    pub(crate) fn next_action(&mut self) -> Option<Action> {
         (!self.link.actions.is_empty()).then(|| self.link.actions.remove(0))
     }
 
     /// Faults are over: from now on it does only what ends.
-    pub fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         match &mut self.program {
             Program::Producer(producer) => producer.settle(),
             Program::Consumer(consumer) => consumer.settle(),
@@ -253,11 +258,9 @@ impl Client {
     }
 
     /// True when it has nothing left to send or to hear.
-    pub fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         match &self.program {
-            Program::Producer(producer) => {
-                producer.is_done() && self.link.outstanding.is_empty()
-            }
+            Program::Producer(producer) => producer.is_done() && self.link.outstanding.is_empty(),
             Program::Consumer(consumer) => consumer.is_idle(),
         }
     }
@@ -267,39 +270,54 @@ impl Client {
 
 impl Link {
     /// Asks for something, with a receipt.
-    pub fn request(&mut self, meaning: Meaning, command: impl FnOnce(Request) -> Command) {
+    pub(crate) fn request(&mut self, meaning: Meaning, command: impl FnOnce(Request) -> Command) {
         self.requests += 1;
         self.outstanding.insert(self.requests, meaning);
-        let request = Request { id: self.requests, wants_receipt: true };
-        self.actions.push(Action::Command(command(request)));
+        let request = Request {
+            id: self.requests,
+            wants_receipt: true,
+        };
+        self.actions
+            .push(Action::Command(Box::new(command(request))));
     }
 
     /// Asks for something without a receipt; only a refusal is answered.
-    pub fn tell(&mut self, command: impl FnOnce(Request) -> Command) {
+    pub(crate) fn tell(&mut self, command: impl FnOnce(Request) -> Command) {
         self.requests += 1;
-        let request = Request { id: self.requests, wants_receipt: false };
-        self.actions.push(Action::Command(command(request)));
+        let request = Request {
+            id: self.requests,
+            wants_receipt: false,
+        };
+        self.actions
+            .push(Action::Command(Box::new(command(request))));
     }
 
     /// Wakes the program after a while.
-    pub fn wake(&mut self, after: Duration) {
+    pub(crate) fn wake(&mut self, after: Duration) {
         self.actions.push(Action::Wake(after));
     }
 
     /// Leaves.
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.actions.push(Action::Close);
     }
 
     /// A transaction of this connection with a name of its own.
-    pub fn next_tx(&mut self) -> (TxId, TxName) {
+    pub(crate) fn next_tx(&mut self) -> (TxId, TxName) {
         self.transactions += 1;
-        let tx = TxId { client: self.client, conn: self.conn, tx: self.transactions };
+        let tx = TxId {
+            client: self.client,
+            conn: self.conn,
+            tx: self.transactions,
+        };
         (tx, TxName::from(format!("tx{}", self.transactions)))
     }
 
     /// The id of this client's message with that number.
-    pub fn send_id(&self, seq: u32) -> SendId {
-        SendId { producer: self.client, seq }
+    pub(crate) fn send_id(&self, seq: u32) -> SendId {
+        SendId {
+            producer: self.client,
+            seq,
+        }
     }
 }

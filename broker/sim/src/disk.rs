@@ -13,8 +13,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use tandemmq_journal::{
-    Batch, DiskDone, DiskOp, DiskWorker, Identity, JournalConfig, ReadDone, ReadOp,
-    Reader, Recovered, Witness, format, recover,
+    Batch, DiskDone, DiskOp, DiskWorker, Identity, JournalConfig, ReadDone, ReadOp, Reader,
+    Recovered, Witness, format, recover,
 };
 use tandemmq_model::{Ballot, Incarnation, MemberId, Offset};
 
@@ -35,7 +35,7 @@ pub struct DiskTiming {
 }
 
 /// What a start found.
-pub struct Started {
+pub(crate) struct Started {
     /// For the machine.
     pub recovered: Recovered,
     /// Who the volume says it is.
@@ -60,7 +60,7 @@ struct AtWork {
 
 /// A volume, and its thread while a process runs.
 #[derive(Debug)]
-pub struct Disk {
+pub(crate) struct Disk {
     timing: DiskTiming,
     volume: Volume,
     worker: Option<DiskWorker<Volume>>,
@@ -86,7 +86,7 @@ enum Through {
 
 impl Disk {
     /// A blank volume.
-    pub fn new(timing: DiskTiming) -> Self {
+    pub(crate) fn new(timing: DiskTiming) -> Self {
         Self {
             timing,
             volume: Volume::new(),
@@ -103,7 +103,7 @@ impl Disk {
     }
 
     /// A process starts over this volume; a blank one is formatted for this member.
-    pub fn start(
+    pub(crate) fn start(
         &mut self,
         ordinal: u8,
         incarnation: Incarnation,
@@ -115,41 +115,60 @@ impl Disk {
         let recovered = match found {
             Some(recovered) => recovered,
             None => {
-                let member = MemberId { ordinal, incarnation };
-                let identity = Identity { member, volume_id: None, group: None };
+                let member = MemberId {
+                    ordinal,
+                    incarnation,
+                };
+                let identity = Identity {
+                    member,
+                    volume_id: None,
+                    group: None,
+                };
                 format(&self.volume, &identity).map_err(|error| error.to_string())?;
                 recover(&self.volume, config)
                     .map_err(|error| error.to_string())?
                     .ok_or("the volume is blank after it was formatted")?
             }
         };
-        self.worker = Some(DiskWorker::new(self.volume.clone(), config.clone(), &recovered));
+        self.worker = Some(DiskWorker::new(
+            self.volume.clone(),
+            config.clone(),
+            &recovered,
+        ));
         self.reader = Some(Reader::new(self.volume.clone(), &recovered));
         let member = recovered.identity.member;
         Ok(Started { recovered, member })
     }
 
     /// One more operation.
-    pub fn push(&mut self, op: DiskOp) {
+    pub(crate) fn push(&mut self, op: DiskOp) {
         self.queue.push_back(op);
     }
 
     /// Begins the next operation: how long it takes, and its number.
-    pub fn begin(&mut self, rng: &mut Rng) -> Option<(Duration, u64)> {
+    pub(crate) fn begin(&mut self, rng: &mut Rng) -> Option<(Duration, u64)> {
         if self.at_work.is_some() || self.through == Through::Nothing {
             return None;
         }
         let op = self.queue.pop_front()?;
         let wait = self.latency(&op, rng);
-        let work = if rng.coin() { Work::ToDo(op) } else { Work::Done(self.execute(op)) };
+        let work = if rng.coin() {
+            Work::ToDo(op)
+        } else {
+            Work::Done(self.execute(op))
+        };
         self.begun += 1;
-        self.at_work = Some(AtWork { number: self.begun, work, overdue: false });
+        self.at_work = Some(AtWork {
+            number: self.begun,
+            work,
+            overdue: false,
+        });
         Some((wait, self.begun))
     }
 
     /// Its time is over: what became of it. None while the disk hangs, or for an operation of
     /// another time.
-    pub fn complete(&mut self, number: u64) -> Option<DiskDone> {
+    pub(crate) fn complete(&mut self, number: u64) -> Option<DiskDone> {
         let at_work = self.at_work.as_mut().filter(|work| work.number == number)?;
         match &mut self.through {
             Through::Nothing => {
@@ -171,12 +190,15 @@ impl Disk {
     }
 
     /// Reads beside the thread.
-    pub fn read(&self, op: &ReadOp) -> ReadDone {
-        self.reader.as_ref().expect("only a running process reads").read(op)
+    pub(crate) fn read(&self, op: &ReadOp) -> ReadDone {
+        self.reader
+            .as_ref()
+            .expect("only a running process reads")
+            .read(op)
     }
 
     /// Reads whole batches for the oracle; none when that fails.
-    pub fn read_batches(&self, op: &ReadOp) -> Vec<Batch> {
+    pub(crate) fn read_batches(&self, op: &ReadOp) -> Vec<Batch> {
         match self.read(op) {
             ReadDone::Batches(batches) => batches,
             _ => Vec::new(),
@@ -184,9 +206,13 @@ impl Disk {
     }
 
     /// The process is gone: what waited is lost, what was at work is done or not.
-    pub fn process_gone(&mut self, rng: &mut Rng) {
+    pub(crate) fn process_gone(&mut self, rng: &mut Rng) {
         self.queue.clear();
-        if let Some(AtWork { work: Work::ToDo(op), .. }) = self.at_work.take() {
+        if let Some(AtWork {
+            work: Work::ToDo(op),
+            ..
+        }) = self.at_work.take()
+        {
             // It dies somewhere inside: an operation is a dozen calls or fewer.
             self.volume.die_after(rng.below(14) as u32);
             self.execute(op);
@@ -196,44 +222,44 @@ impl Disk {
     }
 
     /// What was not synced is lost or torn.
-    pub fn power_cut(&mut self, rng: &mut Rng) {
+    pub(crate) fn power_cut(&mut self, rng: &mut Rng) {
         self.volume.power_cut(&mut || rng.next_u64());
     }
 
     /// The next fdatasync fails.
-    pub fn fail_next_sync(&mut self) {
+    pub(crate) fn fail_next_sync(&mut self) {
         self.volume.fail_next_sync();
     }
 
     /// True when it failed since the process started: the process may end itself.
-    pub fn has_failed(&self) -> bool {
+    pub(crate) fn has_failed(&self) -> bool {
         self.volume.failures() > self.failures_before
     }
 
     /// A failure that was put in and did not happen yet does not happen any more.
-    pub fn forgive(&mut self) {
+    pub(crate) fn forgive(&mut self) {
         self.volume.forgive();
     }
 
     /// Operations take so many times as long.
-    pub fn set_slow(&mut self, factor: u32) {
+    pub(crate) fn set_slow(&mut self, factor: u32) {
         self.slow = factor;
     }
 
     /// Nothing completes until `unhang`.
-    pub fn hang(&mut self) {
+    pub(crate) fn hang(&mut self) {
         self.through = Through::Nothing;
     }
 
     /// Completes so many more operations, then hangs again. The one whose time is over already,
     /// if there is one.
-    pub fn let_through(&mut self, operations: u32) -> Option<u64> {
+    pub(crate) fn let_through(&mut self, operations: u32) -> Option<u64> {
         self.through = Through::Some(operations);
         self.take_overdue()
     }
 
     /// The disk moves again. The operation whose time is over already, if there is one.
-    pub fn unhang(&mut self) -> Option<u64> {
+    pub(crate) fn unhang(&mut self) -> Option<u64> {
         self.through = Through::All;
         self.take_overdue()
     }
@@ -244,37 +270,37 @@ impl Disk {
     }
 
     /// A copy of the volume as it is now.
-    pub fn snapshot(&self) -> Volume {
+    pub(crate) fn snapshot(&self) -> Volume {
         self.volume.snapshot()
     }
 
     /// The volume goes back to a snapshot.
-    pub fn restore(&mut self, snapshot: &Volume) {
+    pub(crate) fn restore(&mut self, snapshot: &Volume) {
         self.volume.restore(snapshot);
     }
 
     /// The volume is blank again.
-    pub fn wipe(&mut self) {
+    pub(crate) fn wipe(&mut self) {
         self.volume.wipe();
     }
 
     /// The volume is in other hands: nobody may start over it.
-    pub fn set_aside(&mut self) {
+    pub(crate) fn set_aside(&mut self) {
         self.set_aside = true;
     }
 
     /// True while the volume is in other hands.
-    pub fn is_set_aside(&self) -> bool {
+    pub(crate) fn is_set_aside(&self) -> bool {
         self.set_aside
     }
 
     /// The volume is back.
-    pub fn take_back(&mut self) {
+    pub(crate) fn take_back(&mut self) {
         self.set_aside = false;
     }
 
     /// What a power cut of this moment would leave at the least: promise and last offset.
-    pub fn would_survive(&self, config: &JournalConfig) -> (Ballot, Offset) {
+    pub(crate) fn would_survive(&self, config: &JournalConfig) -> (Ballot, Offset) {
         match self.recovered_after_cut(config) {
             None => (Ballot::NONE, Offset::ZERO),
             Some(recovered) => (recovered.control.promise, recovered.last()),
@@ -282,8 +308,9 @@ impl Disk {
     }
 
     /// What of the peers' memory would survive a power cut of this moment.
-    pub fn surviving_witness(&self, config: &JournalConfig) -> Vec<Witness> {
-        self.recovered_after_cut(config).map_or_else(Vec::new, |recovered| recovered.witness)
+    pub(crate) fn surviving_witness(&self, config: &JournalConfig) -> Vec<Witness> {
+        self.recovered_after_cut(config)
+            .map_or_else(Vec::new, |recovered| recovered.witness)
     }
 
     /// Every unsynced sector is lost.
@@ -294,11 +321,18 @@ impl Disk {
     }
 
     fn execute(&mut self, op: DiskOp) -> DiskDone {
-        self.worker.as_mut().expect("only a running process has a disk thread").execute(op)
+        self.worker
+            .as_mut()
+            .expect("only a running process has a disk thread")
+            .execute(op)
     }
 
     fn latency(&self, op: &DiskOp, rng: &mut Rng) -> Duration {
-        let (least, most) = if op.is_background() { self.timing.write } else { self.timing.sync };
+        let (least, most) = if op.is_background() {
+            self.timing.write
+        } else {
+            self.timing.sync
+        };
         let usual = if rng.permille(self.timing.tail_permille) {
             rng.duration(most, self.timing.tail_max.max(most))
         } else {

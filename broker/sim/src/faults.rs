@@ -123,7 +123,7 @@ impl FaultKind {
 
 /// One step of a fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// The moment of a kind has come: draw a victim, begin, plan the next one.
     Strike(FaultKind),
     /// A partition ends: these directions heal.
@@ -138,8 +138,6 @@ pub enum Fault {
     LeaseBack,
     /// Answers of the Lease store are no longer lost.
     LeaseClear,
-    /// A snapshot of a volume is taken, to be rolled back to later.
-    Snapshot(usize),
     /// The killed member's volume goes back to the snapshot, if its peers remember enough.
     RollBackNow(usize),
     /// Faults are over: everything is given back.

@@ -10,7 +10,7 @@ use crate::faults::Fault;
 /// One thing that happens. `run` names one run of a process: what was planned for an earlier run
 /// of it does not happen.
 #[derive(Debug)]
-pub enum Happening {
+pub(crate) enum Happening {
     /// A process starts.
     Start {
         /// Whose.
@@ -189,7 +189,7 @@ pub enum Happening {
 
 /// Whether anybody waits for the answer of a Lease call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AnswerWanted {
+pub(crate) enum AnswerWanted {
     /// Yes.
     Yes,
     /// No: the caller was told `Unknown` already.

@@ -4,24 +4,25 @@
 //! the content (`steal`, `delete`, `restore`) are what an operator, an etcd restore or a bug may do:
 //! no rule of safety may notice them.
 
-use tandemmq_cluster::lease::{Lease, LeaseAnswer, LeaseRecord, LeaseRequest, LeaseStore, Revision};
+use tandemmq_cluster::lease::{
+    Lease, LeaseAnswer, LeaseRecord, LeaseRequest, LeaseStore, Revision,
+};
 
 /// Versions kept for `restore`. More than a run of a minute writes.
 const HISTORY_MAX: usize = 4_096;
 
 /// The store.
 #[derive(Debug, Default)]
-pub struct SimLease {
+pub(crate) struct SimLease {
     current: Lease,
     revision: u64,
     objects: u64,
     history: Vec<LeaseRecord>,
-    writes: u64,
 }
 
 /// How a restored Lease counts its versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RestoredRevision {
+pub(crate) enum RestoredRevision {
     /// A new version: someone wrote the old content again.
     Fresh,
     /// The counter went back too (etcd restored from a backup): versions are used twice.
@@ -32,22 +33,17 @@ pub enum RestoredRevision {
 
 impl SimLease {
     /// An empty store.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// The record as it is now, for the oracle and the trace.
-    pub fn current(&self) -> &Lease {
+    pub(crate) fn current(&self) -> &Lease {
         &self.current
     }
 
-    /// Swaps that were done.
-    pub fn writes(&self) -> u64 {
-        self.writes
-    }
-
     /// Somebody else writes: another holder, and `epoch` as they like it.
-    pub fn steal(&mut self, holder: &str, epoch: u64) {
+    pub(crate) fn steal(&mut self, holder: &str, epoch: u64) {
         let mut record = self.current.record.clone();
         holder.clone_into(&mut record.holder);
         record.epoch = epoch;
@@ -55,19 +51,21 @@ impl SimLease {
     }
 
     /// The object is deleted; the next swap makes a new one.
-    pub fn delete(&mut self) {
+    pub(crate) fn delete(&mut self) {
         self.current = Lease::default();
     }
 
     /// The content goes back to an earlier version, `back` writes ago; false when there is none
     /// that `fits`.
-    pub fn restore(
+    pub(crate) fn restore(
         &mut self,
         back: usize,
         revision: RestoredRevision,
         fits: impl Fn(&LeaseRecord) -> bool,
     ) -> bool {
-        let Some(index) = self.history.len().checked_sub(1 + back) else { return false };
+        let Some(index) = self.history.len().checked_sub(1 + back) else {
+            return false;
+        };
         let record = self.history[index].clone();
         if !fits(&record) {
             return false;
@@ -80,7 +78,7 @@ impl SimLease {
     }
 
     /// Edits the content as a human with an editor would.
-    pub fn edit(&mut self, change: impl FnOnce(&mut LeaseRecord)) {
+    pub(crate) fn edit(&mut self, change: impl FnOnce(&mut LeaseRecord)) {
         let mut record = self.current.record.clone();
         change(&mut record);
         self.write(record);
@@ -92,7 +90,6 @@ impl SimLease {
             self.current.uid = format!("uid-{}", self.objects);
         }
         self.revision += 1;
-        self.writes += 1;
         self.current.revision = Revision(format!("r{}", self.revision));
         self.current.record = record.clone();
         if self.history.len() == HISTORY_MAX {
@@ -106,7 +103,11 @@ impl LeaseStore for SimLease {
     fn call(&mut self, request: LeaseRequest) -> LeaseAnswer {
         match request {
             LeaseRequest::Read => LeaseAnswer::Ok(self.current.clone()),
-            LeaseRequest::Swap { uid, revision, record } => {
+            LeaseRequest::Swap {
+                uid,
+                revision,
+                record,
+            } => {
                 if uid != self.current.uid || revision != self.current.revision {
                     return LeaseAnswer::Conflict;
                 }

@@ -44,7 +44,7 @@ pub struct NetTiming {
 
 /// What ends a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
+pub(crate) enum Ending {
     /// Both ends learn of it, each after a latency (FIN, RST).
     Closed,
     /// The dialler learns at once, the acceptor late: until then it hears what was on its way, and
@@ -75,7 +75,7 @@ struct Conn {
 
 /// Connections, cuts and latencies.
 #[derive(Debug)]
-pub struct Net {
+pub(crate) struct Net {
     size: usize,
     timing: NetTiming,
     /// How many faults cut the direction `from * size + to`.
@@ -92,7 +92,7 @@ pub struct Net {
 
 impl Net {
     /// A network of that many brokers, all reachable.
-    pub fn new(size: usize, timing: NetTiming) -> Self {
+    pub(crate) fn new(size: usize, timing: NetTiming) -> Self {
         Self {
             size,
             timing,
@@ -105,12 +105,18 @@ impl Net {
     }
 
     /// One more fault cuts this direction.
-    pub fn cut(&mut self, from: usize, to: usize) {
+    pub(crate) fn cut(&mut self, from: usize, to: usize) {
         self.cuts[from * self.size + to] += 1;
     }
 
     /// One fault less cuts this direction; frames that waited go on when it was the last.
-    pub fn heal(&mut self, from: usize, to: usize, agenda: &mut Agenda<Happening>, rng: &mut Rng) {
+    pub(crate) fn heal(
+        &mut self,
+        from: usize,
+        to: usize,
+        agenda: &mut Agenda<Happening>,
+        rng: &mut Rng,
+    ) {
         let cuts = &mut self.cuts[from * self.size + to];
         *cuts = cuts.saturating_sub(1);
         if *cuts > 0 {
@@ -131,12 +137,12 @@ impl Net {
     }
 
     /// True when nothing passes from the one to the other now.
-    pub fn is_cut(&self, from: usize, to: usize) -> bool {
+    pub(crate) fn is_cut(&self, from: usize, to: usize) -> bool {
         self.cuts[from * self.size + to] > 0
     }
 
     /// Every cut and delay ends.
-    pub fn heal_all(&mut self, agenda: &mut Agenda<Happening>, rng: &mut Rng) {
+    pub(crate) fn heal_all(&mut self, agenda: &mut Agenda<Happening>, rng: &mut Rng) {
         for from in 0..self.size {
             for to in 0..self.size {
                 self.slow[from * self.size + to] = Duration::ZERO;
@@ -148,12 +154,12 @@ impl Net {
     }
 
     /// Frames of this direction take so much longer from now on.
-    pub fn delay(&mut self, from: usize, to: usize, by: Duration) {
+    pub(crate) fn delay(&mut self, from: usize, to: usize, by: Duration) {
         self.slow[from * self.size + to] = by;
     }
 
     /// A one-way latency now.
-    pub fn latency(&self, from: usize, to: usize, rng: &mut Rng) -> Duration {
+    pub(crate) fn latency(&self, from: usize, to: usize, rng: &mut Rng) -> Duration {
         let timing = &self.timing;
         let usual = if rng.permille(timing.tail_permille) {
             rng.duration(timing.latency_max, timing.tail_max)
@@ -165,8 +171,11 @@ impl Net {
 
     /// The dial succeeded: a connection exists from now on. Any older one of this direction must
     /// have ended before.
-    pub fn connect(&mut self, from: usize, to: usize, now: Time) -> InboundId {
-        assert!(!self.outbound.contains_key(&(from, to)), "a member dials one link at a time");
+    pub(crate) fn connect(&mut self, from: usize, to: usize, now: Time) -> InboundId {
+        assert!(
+            !self.outbound.contains_key(&(from, to)),
+            "a member dials one link at a time"
+        );
         self.dialled += 1;
         let id = InboundId(self.dialled);
         let conn = Conn {
@@ -184,22 +193,22 @@ impl Net {
     }
 
     /// The connection that this member sends on, if it is up.
-    pub fn outbound(&self, from: usize, to: usize) -> Option<InboundId> {
+    pub(crate) fn outbound(&self, from: usize, to: usize) -> Option<InboundId> {
         self.outbound.get(&(from, to)).copied()
     }
 
     /// Who dialled and who accepted a connection that is not gone.
-    pub fn ends(&self, id: InboundId) -> Option<(usize, usize)> {
+    pub(crate) fn ends(&self, id: InboundId) -> Option<(usize, usize)> {
         self.conns.get(&id).map(|conn| (conn.from, conn.to))
     }
 
     /// True while the acceptor reads from it.
-    pub fn is_open(&self, id: InboundId) -> bool {
+    pub(crate) fn is_open(&self, id: InboundId) -> bool {
         self.conns.get(&id).is_some_and(|conn| conn.open)
     }
 
     /// Sends a frame; dropped when there is no connection.
-    pub fn send(
+    pub(crate) fn send(
         &mut self,
         from: usize,
         to: usize,
@@ -207,7 +216,9 @@ impl Net {
         agenda: &mut Agenda<Happening>,
         rng: &mut Rng,
     ) {
-        let Some(id) = self.outbound(from, to) else { return };
+        let Some(id) = self.outbound(from, to) else {
+            return;
+        };
         if self.is_cut(from, to) {
             self.conn(id).stuck.push_back(frame);
         } else {
@@ -216,7 +227,7 @@ impl Net {
     }
 
     /// Delivers a frame on a connection in a while, out of any order; for schedules.
-    pub fn inject(
+    pub(crate) fn inject(
         &self,
         id: InboundId,
         frame: Bytes,
@@ -227,7 +238,7 @@ impl Net {
     }
 
     /// Ends the connection of this direction, if there is one. True when there was.
-    pub fn end(
+    pub(crate) fn end(
         &mut self,
         from: usize,
         to: usize,
@@ -235,7 +246,9 @@ impl Net {
         agenda: &mut Agenda<Happening>,
         rng: &mut Rng,
     ) -> bool {
-        let Some(id) = self.outbound.remove(&(from, to)) else { return false };
+        let Some(id) = self.outbound.remove(&(from, to)) else {
+            return false;
+        };
         let latency = self.latency(from, to, rng);
         let now = agenda.now();
         let lost = self.is_cut(from, to);
@@ -264,8 +277,10 @@ impl Net {
 
     /// The acceptor knows: nothing of this connection arrives any more. True when it did not
     /// know before.
-    pub fn forget(&mut self, id: InboundId) -> bool {
-        let Some(conn) = self.conns.get_mut(&id) else { return false };
+    pub(crate) fn forget(&mut self, id: InboundId) -> bool {
+        let Some(conn) = self.conns.get_mut(&id) else {
+            return false;
+        };
         let was_open = std::mem::replace(&mut conn.open, false);
         if !conn.up {
             self.conns.remove(&id);
@@ -274,8 +289,10 @@ impl Net {
     }
 
     /// The acceptor itself closes the connection; the dialler learns after a latency.
-    pub fn refuse(&mut self, id: InboundId, agenda: &mut Agenda<Happening>, rng: &mut Rng) {
-        let Some(conn) = self.conns.get_mut(&id) else { return };
+    pub(crate) fn refuse(&mut self, id: InboundId, agenda: &mut Agenda<Happening>, rng: &mut Rng) {
+        let Some(conn) = self.conns.get_mut(&id) else {
+            return;
+        };
         conn.open = false;
         let (from, to) = (conn.from, conn.to);
         if !conn.up {
@@ -287,7 +304,7 @@ impl Net {
     }
 
     /// The dialler hears that its connection was reset. True when it still believed in it.
-    pub fn reset(&mut self, id: InboundId) -> Option<(usize, usize)> {
+    pub(crate) fn reset(&mut self, id: InboundId) -> Option<(usize, usize)> {
         let conn = self.conns.get_mut(&id)?;
         if !conn.up {
             return None;
@@ -303,7 +320,12 @@ impl Net {
 
     /// A member's process is gone, its sockets with it. `Silent` (power cut): the peers are not
     /// told until the member is back; their connections stay up and lead nowhere.
-    pub fn process_gone(&mut self, who: usize, agenda: &mut Agenda<Happening>, rng: &mut Rng) {
+    pub(crate) fn process_gone(
+        &mut self,
+        who: usize,
+        agenda: &mut Agenda<Happening>,
+        rng: &mut Rng,
+    ) {
         let ids: Vec<InboundId> = self.conns.keys().copied().collect();
         for id in ids {
             let conn = &self.conns[&id];
@@ -322,7 +344,7 @@ impl Net {
 
     /// A host lost its power: nobody is told. Its own knowledge is gone; the others' connections
     /// end when the host is back (`host_back`) or never answer.
-    pub fn host_gone(&mut self, who: usize) -> Vec<InboundId> {
+    pub(crate) fn host_gone(&mut self, who: usize) -> Vec<InboundId> {
         let ids: Vec<InboundId> = self.conns.keys().copied().collect();
         let mut orphans = Vec::new();
         for id in ids {
@@ -354,7 +376,9 @@ impl Net {
     }
 
     fn conn(&mut self, id: InboundId) -> &mut Conn {
-        self.conns.get_mut(&id).expect("callers look the connection up first")
+        self.conns
+            .get_mut(&id)
+            .expect("callers look the connection up first")
     }
 }
 

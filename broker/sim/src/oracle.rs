@@ -125,7 +125,10 @@ pub struct Violation {
 impl Violation {
     /// A violation with its sentence.
     pub fn new(invariant: Invariant, text: impl Into<String>) -> Self {
-        Self { invariant, text: text.into() }
+        Self {
+            invariant,
+            text: text.into(),
+        }
     }
 }
 

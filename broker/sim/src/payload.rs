@@ -39,7 +39,13 @@ impl Attempt {
     pub fn body(&self, filler: usize) -> Bytes {
         let mut body = Vec::with_capacity(LENGTH + filler);
         body.extend_from_slice(MAGIC);
-        for field in [self.id.producer, self.id.seq, self.conn, self.index, self.tx] {
+        for field in [
+            self.id.producer,
+            self.id.seq,
+            self.conn,
+            self.index,
+            self.tx,
+        ] {
             body.extend_from_slice(&field.to_be_bytes());
         }
         body.resize(LENGTH + filler, b'.');
@@ -48,13 +54,20 @@ impl Attempt {
 
     /// The first attempt named in these bytes.
     pub fn find(bytes: &[u8]) -> Option<Self> {
-        let at = bytes.windows(MAGIC.len()).position(|window| window == MAGIC)?;
+        let at = bytes
+            .windows(MAGIC.len())
+            .position(|window| window == MAGIC)?;
         let field = |number: usize| -> Option<u32> {
             let from = at + MAGIC.len() + 4 * number;
-            Some(u32::from_be_bytes(bytes.get(from..from + 4)?.try_into().ok()?))
+            Some(u32::from_be_bytes(
+                bytes.get(from..from + 4)?.try_into().ok()?,
+            ))
         };
         Some(Self {
-            id: SendId { producer: field(0)?, seq: field(1)? },
+            id: SendId {
+                producer: field(0)?,
+                seq: field(1)?,
+            },
             conn: field(2)?,
             index: field(3)?,
             tx: field(4)?,
@@ -68,8 +81,15 @@ mod tests {
 
     #[test]
     fn an_attempt_is_found_inside_any_record() {
-        let attempt =
-            Attempt { id: SendId { producer: 3, seq: 9 }, conn: 2, index: 5, tx: 7 };
+        let attempt = Attempt {
+            id: SendId {
+                producer: 3,
+                seq: 9,
+            },
+            conn: 2,
+            index: 5,
+            tx: 7,
+        };
         let mut record = b"some head".to_vec();
         record.extend_from_slice(&attempt.body(10));
         record.extend_from_slice(b"some tail");

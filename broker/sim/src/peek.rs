@@ -13,7 +13,7 @@ use tandemmq_model::{Ballot, BootNonce, Bytes, Epoch, Incarnation, MemberId, Off
 
 /// Kinds of frames, with the numbers of the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// First frame of a link.
     Hello,
     /// What the sender remembers of the receiver.
@@ -72,7 +72,7 @@ const KINDS: [Kind; 17] = [
 
 /// What a frame says, as far as simulator and oracle care.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Peek {
+pub(crate) struct Peek {
     /// What it is.
     pub kind: Kind,
     /// Who sent it.
@@ -92,13 +92,20 @@ const HEAD: usize = 1 + 16 + 17 + 16;
 const BALLOT: usize = 8 + 17 + 8;
 
 /// Reads a frame; none when it is no frame of this language.
-pub fn peek(frame: &Bytes) -> Option<Peek> {
+pub(crate) fn peek(frame: &Bytes) -> Option<Peek> {
     let kind = *KINDS.get(usize::from(*frame.first()?).checked_sub(1)?)?;
     let from = MemberId {
         ordinal: *frame.get(17)?,
         incarnation: Incarnation(u128::from_be_bytes(array(frame, 18)?)),
     };
-    let mut seen = Peek { kind, from, ballot: None, tail: None, prev: None, batches: 0 };
+    let mut seen = Peek {
+        kind,
+        from,
+        ballot: None,
+        tail: None,
+        prev: None,
+        batches: 0,
+    };
     match kind {
         Kind::PromiseReq
         | Kind::Promised

@@ -9,7 +9,7 @@ use std::time::Duration;
 /// Who draws. New consumers only at the end: the number is part of the stream's seed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
-pub enum Stream {
+pub(crate) enum Stream {
     /// The mix of the seed: numbers of nodes, rates, workload.
     Mix = 1,
     /// Latencies between brokers.
@@ -30,7 +30,7 @@ pub enum Stream {
 
 /// One stream of random numbers.
 #[derive(Debug, Clone)]
-pub struct Rng {
+pub(crate) struct Rng {
     state: [u64; 4],
 }
 
@@ -38,22 +38,24 @@ pub struct Rng {
 
 impl Rng {
     /// The stream of one consumer in the run of one seed.
-    pub fn new(seed: u64, stream: Stream) -> Self {
+    pub(crate) fn new(seed: u64, stream: Stream) -> Self {
         Self::from_seed(seed ^ (stream as u64).wrapping_mul(0xA24B_AED4_963E_E407))
     }
 
     /// A stream of its own, for a consumer that the run makes (a client).
-    pub fn split(&mut self) -> Self {
+    pub(crate) fn split(&mut self) -> Self {
         Self::from_seed(self.next_u64())
     }
 
     fn from_seed(seed: u64) -> Self {
         let mut mix = seed;
-        Self { state: std::array::from_fn(|_| splitmix64(&mut mix)) }
+        Self {
+            state: std::array::from_fn(|_| splitmix64(&mut mix)),
+        }
     }
 
     /// The next 64 bits.
-    pub fn next_u64(&mut self) -> u64 {
+    pub(crate) fn next_u64(&mut self) -> u64 {
         let s = &mut self.state;
         let result = s[0].wrapping_add(s[3]).rotate_left(23).wrapping_add(s[0]);
         let t = s[1] << 17;
@@ -67,55 +69,55 @@ impl Rng {
     }
 
     /// The next 128 bits.
-    pub fn next_u128(&mut self) -> u128 {
+    pub(crate) fn next_u128(&mut self) -> u128 {
         (u128::from(self.next_u64()) << 64) | u128::from(self.next_u64())
     }
 
     /// A number below `bound`, which must not be 0.
-    pub fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         assert!(bound > 0, "a draw needs something to draw from");
         // The bias of the multiplication is below 2^-32 for every bound used here.
         ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64
     }
 
     /// A number between both, both included.
-    pub fn between(&mut self, low: u64, high: u64) -> u64 {
+    pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
         assert!(low <= high, "an interval has its ends in order");
         low + self.below(high - low + 1)
     }
 
     /// An index of a slice of that length.
-    pub fn index(&mut self, len: usize) -> usize {
+    pub(crate) fn index(&mut self, len: usize) -> usize {
         self.below(len as u64) as usize
     }
 
     /// One of these.
-    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+    pub(crate) fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
         &from[self.index(from.len())]
     }
 
     /// True in so many of a thousand cases.
-    pub fn permille(&mut self, chance: u32) -> bool {
+    pub(crate) fn permille(&mut self, chance: u32) -> bool {
         self.below(1000) < u64::from(chance)
     }
 
     /// True in half of the cases.
-    pub fn coin(&mut self) -> bool {
+    pub(crate) fn coin(&mut self) -> bool {
         self.next_u64() & 1 == 1
     }
 
     /// A duration between both, both included.
-    pub fn duration(&mut self, low: Duration, high: Duration) -> Duration {
+    pub(crate) fn duration(&mut self, low: Duration, high: Duration) -> Duration {
         Duration::from_nanos(self.between(low.as_nanos() as u64, high.as_nanos() as u64))
     }
 
     /// A duration between both numbers of milliseconds, in steps of a nanosecond.
-    pub fn millis(&mut self, low: u64, high: u64) -> Duration {
+    pub(crate) fn millis(&mut self, low: u64, high: u64) -> Duration {
         self.duration(Duration::from_millis(low), Duration::from_millis(high))
     }
 
     /// A duration between both numbers of microseconds, in steps of a nanosecond.
-    pub fn micros(&mut self, low: u64, high: u64) -> Duration {
+    pub(crate) fn micros(&mut self, low: u64, high: u64) -> Duration {
         self.duration(Duration::from_micros(low), Duration::from_micros(high))
     }
 }

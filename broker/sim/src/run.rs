@@ -72,6 +72,12 @@ pub struct Sums {
     pub late_frames: u64,
     /// Processes started.
     pub starts: u64,
+    /// Logs that were cut.
+    pub cuts: u64,
+    /// Deliveries handed back because their time was over.
+    pub handed_back: u64,
+    /// Processes that ended themselves after a failed fdatasync.
+    pub aborts: u64,
     /// Records compared with the committed log.
     pub records: u64,
     /// Digests compared.
@@ -118,7 +124,9 @@ fn report(seed: u64, world: &World, panicked: Option<Violation>) -> Report {
             Violation::new(Invariant::DidNothing, text)
         })
     };
-    let violation = panicked.or_else(|| world.violation().cloned()).or_else(nothing);
+    let violation = panicked
+        .or_else(|| world.violation().cloned())
+        .or_else(nothing);
     Report {
         seed,
         violation,
@@ -162,6 +170,9 @@ impl Sums {
         self.frames += report.counts.frames;
         self.late_frames += report.counts.late_frames;
         self.starts += report.counts.starts;
+        self.cuts += report.counts.cuts;
+        self.handed_back += report.counts.handed_back;
+        self.aborts += report.counts.aborts;
         self.records += report.compared.records;
         self.digests += report.compared.digests;
         self.claims += report.compared.claims;

@@ -70,7 +70,7 @@ impl Plan {
             disk: draw_disk(&mut rng),
             lease: (rng.micros(100, 2_000), rng.millis(2, 80)),
             clock_permille: (0..nodes).map(|_| draw_clock(&mut rng)).collect(),
-            segment_bytes: 16 * 1024 << rng.below(5),
+            segment_bytes: (16 * 1024) << rng.below(5),
             faults: draw_faults(&mut rng, nodes),
             calm,
             storm,
@@ -176,12 +176,20 @@ fn draw_producers(rng: &mut Rng, queues: u64, messages: u32, time: Duration) -> 
                 Destination::topic("T")
             } else {
                 // The first producers see to it that every queue is used.
-                let queue = if number < queues { number } else { rng.below(queues) };
+                let queue = if number < queues {
+                    number
+                } else {
+                    rng.below(queues)
+                };
                 queue_name(queue)
             };
             let persistent = number == 0 || rng.permille(800);
             ProducerPlan {
-                destination: if number == 0 { queue_name(0) } else { destination },
+                destination: if number == 0 {
+                    queue_name(0)
+                } else {
+                    destination
+                },
                 persistent,
                 messages,
                 window: *rng.pick(&[1, 1, 4, 16, 64]),
@@ -205,7 +213,11 @@ fn draw_consumers(rng: &mut Rng, queues: u64) -> Vec<ConsumerPlan> {
     let more = rng.below(3);
     let mut plans: Vec<ConsumerPlan> = (0..queues + more)
         .map(|number| {
-            let queue = if number < queues { number } else { rng.below(queues) };
+            let queue = if number < queues {
+                number
+            } else {
+                rng.below(queues)
+            };
             draw_consumer(rng, queue_name(queue))
         })
         .collect();
@@ -224,9 +236,17 @@ fn draw_consumers(rng: &mut Rng, queues: u64) -> Vec<ConsumerPlan> {
 fn draw_consumer(rng: &mut Rng, destination: Destination) -> ConsumerPlan {
     ConsumerPlan {
         destination,
-        mode: *rng.pick(&[AckMode::Auto, AckMode::Client, AckMode::Individual, AckMode::Individual]),
+        mode: *rng.pick(&[
+            AckMode::Auto,
+            AckMode::Client,
+            AckMode::Individual,
+            AckMode::Individual,
+        ]),
         prefetch: *rng.pick(&[1, 2, 3, 10, 100]),
-        think: (Duration::ZERO, *rng.pick(&[Duration::ZERO, Duration::from_millis(30)])),
+        think: (
+            Duration::ZERO,
+            *rng.pick(&[Duration::ZERO, Duration::from_millis(30)]),
+        ),
         tx_permille: *rng.pick(&[0, 0, 200]),
         abort_permille: *rng.pick(&[0, 300]),
         poison_permille: *rng.pick(&[0, 0, 20, 100]),
@@ -244,20 +264,29 @@ mod tests {
     fn seeds_differ_in_their_mix_and_reach_every_fault_and_size() {
         let plans: Vec<Plan> = (1..=300).map(Plan::draw).collect();
         for kind in FaultKind::ALL {
-            let with = plans.iter().filter(|p| p.faults.iter().any(|rate| rate.kind == kind));
+            let with = plans
+                .iter()
+                .filter(|p| p.faults.iter().any(|rate| rate.kind == kind));
             let count = with.count();
             assert!(count > 3, "{} is in {count} of 300 seeds", kind.as_str());
             assert!(count < 300, "{} is in every seed", kind.as_str());
         }
         for nodes in [1, 3, 5] {
-            assert!(plans.iter().any(|plan| plan.nodes == nodes), "no seed has {nodes} nodes");
+            assert!(
+                plans.iter().any(|plan| plan.nodes == nodes),
+                "no seed has {nodes} nodes"
+            );
         }
     }
 
     #[test]
     fn no_seed_loses_more_than_one_volume() {
         for plan in (1..=300).map(Plan::draw) {
-            let once = plan.faults.iter().filter(|rate| rate.kind.is_once()).count();
+            let once = plan
+                .faults
+                .iter()
+                .filter(|rate| rate.kind.is_once())
+                .count();
             assert!(once <= 1, "seed {}", plan.seed);
         }
     }

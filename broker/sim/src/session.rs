@@ -30,7 +30,7 @@ const FENCES_FROM: u64 = 1 << 62;
 
 /// What waits to be written.
 #[derive(Debug)]
-pub enum Out {
+pub(crate) enum Out {
     /// A delivery and the moment (the node's boot clock) until which it may be written.
     Delivery(Delivery, Time),
     /// An answer, given by the master of that epoch.
@@ -46,7 +46,7 @@ pub enum Out {
 
 /// What became of the next thing in the outbox.
 #[derive(Debug)]
-pub enum Wrote {
+pub(crate) enum Wrote {
     /// A message was handed to the socket, on a subscription of that mode.
     Message(Delivery, AckMode, SubscriptionKind),
     /// Anything else was handed to the socket.
@@ -59,7 +59,7 @@ pub enum Wrote {
 
 /// What a subscription is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SubscriptionKind {
+pub(crate) enum SubscriptionKind {
     /// Takes messages from a queue.
     Consumer,
     /// Gets copies: a browser, or a topic's subscriber.
@@ -68,7 +68,7 @@ pub enum SubscriptionKind {
 
 /// The broker's side of one connection.
 #[derive(Debug, Default)]
-pub struct Session {
+pub(crate) struct Session {
     socket: VecDeque<Command>,
     commands: VecDeque<Command>,
     /// Each with the last fence that was answered when it came.
@@ -94,7 +94,7 @@ pub struct Session {
 
 impl Session {
     /// A command arrived from the client.
-    pub fn handle_input(&mut self, command: Command) {
+    pub(crate) fn handle_input(&mut self, command: Command) {
         if self.ended {
             return;
         }
@@ -103,12 +103,15 @@ impl Session {
     }
 
     /// True when that subscription takes messages from a queue.
-    pub fn consumes(&self, subscription: SubscriptionId) -> bool {
-        matches!(self.subscriptions.get(&subscription), Some((_, SubscriptionKind::Consumer)))
+    pub(crate) fn consumes(&self, subscription: SubscriptionId) -> bool {
+        matches!(
+            self.subscriptions.get(&subscription),
+            Some((_, SubscriptionKind::Consumer))
+        )
     }
 
     /// Up to so many commands for the node, in order.
-    pub fn take_commands(&mut self, max: usize) -> Vec<Command> {
+    pub(crate) fn take_commands(&mut self, max: usize) -> Vec<Command> {
         let count = self.commands.len().min(max);
         let taken = self.commands.drain(..count).collect();
         self.read();
@@ -116,12 +119,12 @@ impl Session {
     }
 
     /// True when a command waits for the node.
-    pub fn has_commands(&self) -> bool {
+    pub(crate) fn has_commands(&self) -> bool {
         !self.commands.is_empty()
     }
 
     /// The node wants this written.
-    pub fn push(&mut self, out: Out) {
+    pub(crate) fn push(&mut self, out: Out) {
         match out {
             Out::Reply { request, .. } if request >= FENCES_FROM => {
                 self.answered = request - FENCES_FROM;
@@ -131,12 +134,12 @@ impl Session {
     }
 
     /// True when something waits to be written.
-    pub fn wants_write(&self) -> bool {
+    pub(crate) fn wants_write(&self) -> bool {
         !self.outbox.is_empty()
     }
 
     /// The socket takes the next thing, at this moment of the node's boot clock.
-    pub fn write_next(&mut self, now: Time) -> Wrote {
+    pub(crate) fn write_next(&mut self, now: Time) -> Wrote {
         match self.outbox.pop_front() {
             None => Wrote::Nothing,
             Some((Out::Delivery(delivery, valid_until), known)) => {
@@ -148,12 +151,18 @@ impl Session {
 
     fn read(&mut self) {
         while self.commands.len() < COMMANDS_MAX {
-            let Some(command) = self.socket.pop_front() else { return };
+            let Some(command) = self.socket.pop_front() else {
+                return;
+            };
             if let Command::Subscribe(subscribe, _) = &command {
                 let copies = subscribe.browser || !subscribe.destination.kind.is_queue();
-                let kind =
-                    if copies { SubscriptionKind::Copies } else { SubscriptionKind::Consumer };
-                self.subscriptions.insert(subscribe.subscription, (subscribe.ack_mode, kind));
+                let kind = if copies {
+                    SubscriptionKind::Copies
+                } else {
+                    SubscriptionKind::Consumer
+                };
+                self.subscriptions
+                    .insert(subscribe.subscription, (subscribe.ack_mode, kind));
                 if kind == SubscriptionKind::Consumer {
                     self.queue = Some(subscribe.destination.clone());
                 }
@@ -169,12 +178,20 @@ impl Session {
         valid_until: Time,
         known: u64,
     ) -> Wrote {
-        let Delivery::Message { subscription, id, message_id, .. } = &delivery else {
+        let Delivery::Message {
+            subscription,
+            id,
+            message_id,
+            ..
+        } = &delivery
+        else {
             return Wrote::Other(Out::Delivery(delivery, valid_until));
         };
         let (subscription, id) = (*subscription, *id);
         let order = self.returned.entry(subscription).or_default();
-        let place = order.iter().position(|(returned, _)| returned == message_id);
+        let place = order
+            .iter()
+            .position(|(returned, _)| returned == message_id);
         let before = place.unwrap_or(order.len());
         let held_up = order.iter().take(before).any(|(_, fence)| *fence > known);
         if now > valid_until || held_up {
@@ -194,10 +211,15 @@ impl Session {
 
     fn hand_back(&mut self, subscription: SubscriptionId, id: DeliveryId) -> Wrote {
         self.fences += 1;
-        self.commands.push_back(Command::NotDelivered(subscription, id));
+        self.commands
+            .push_back(Command::NotDelivered(subscription, id));
         // An unknown transaction is refused in its turn, which is all that is wanted of it.
-        let fence = Request { id: FENCES_FROM + self.fences, wants_receipt: true };
-        self.commands.push_back(Command::Abort(TxName::from_static("fence"), fence));
+        let fence = Request {
+            id: FENCES_FROM + self.fences,
+            wants_receipt: true,
+        };
+        self.commands
+            .push_back(Command::Abort(TxName::from_static("fence"), fence));
         Wrote::HandedBack
     }
 }

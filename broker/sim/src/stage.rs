@@ -20,7 +20,7 @@ use crate::trace::Detail;
 use crate::world::{Crash, Kept, Rule, Verdict, World};
 
 /// Whether a schedule's claim holds.
-pub type Judged = Result<(), Violation>;
+pub(crate) type Judged = Result<(), Violation>;
 
 /// A step that takes longer than this does not come.
 const STEP_MAX: Duration = Duration::from_secs(15);
@@ -28,7 +28,7 @@ const STEP_MAX: Duration = Duration::from_secs(15);
 const PRODUCER: usize = 0;
 
 /// One scripted run.
-pub struct Stage {
+pub(crate) struct Stage {
     /// The world, for whatever has no word of its own here.
     pub world: World,
 }
@@ -37,7 +37,7 @@ pub struct Stage {
 
 impl Stage {
     /// A calm world of that many brokers; the producer has nothing to send yet.
-    pub fn new(nodes: usize, detail: Detail) -> Self {
+    pub(crate) fn new(nodes: usize, detail: Detail) -> Self {
         let mut world = World::new(Plan::calm(nodes), detail);
         world.add_client(Program::Producer(Producer::new(ProducerPlan {
             destination: queue(),
@@ -56,27 +56,35 @@ impl Stage {
     }
 
     /// A violation of the schedule's own claim, unless the fact holds.
-    pub fn must(&self, fact: bool, claim: &str) -> Judged {
+    pub(crate) fn must(&self, fact: bool, claim: &str) -> Judged {
         self.unviolated()?;
-        if fact { Ok(()) } else { Err(Violation::new(Invariant::Schedule, claim)) }
+        if fact {
+            Ok(())
+        } else {
+            Err(Violation::new(Invariant::Schedule, claim))
+        }
     }
 
     /// Lets time pass until the fact holds.
-    pub fn until(&mut self, step: &str, fact: impl Fn(&World) -> bool) -> Judged {
+    pub(crate) fn until(&mut self, step: &str, fact: impl Fn(&World) -> bool) -> Judged {
         let came = self.world.wait_for(STEP_MAX, fact);
         self.unviolated()?;
         let text = format!("this step does not come: {step}");
-        if came { Ok(()) } else { Err(Violation::new(Invariant::Schedule, text)) }
+        if came {
+            Ok(())
+        } else {
+            Err(Violation::new(Invariant::Schedule, text))
+        }
     }
 
     /// Lets time pass.
-    pub fn pass(&mut self, millis: u64) -> Judged {
+    pub(crate) fn pass(&mut self, millis: u64) -> Judged {
         self.world.pass(Duration::from_millis(millis));
         self.unviolated()
     }
 
     /// Waits for a master with open ports, other than `not`.
-    pub fn master(&mut self, not: Option<usize>) -> Result<usize, Violation> {
+    pub(crate) fn master(&mut self, not: Option<usize>) -> Result<usize, Violation> {
         let serving = |world: &World| {
             (0..world.nodes.len()).find(|node| {
                 Some(*node) != not
@@ -84,44 +92,58 @@ impl Stage {
                     && world.nodes[*node].role() == Role::Master
             })
         };
-        self.until("a member serves as master", |world| serving(world).is_some())?;
+        self.until("a member serves as master", |world| {
+            serving(world).is_some()
+        })?;
         Ok(serving(&self.world).expect("just waited for"))
     }
 
     /// Waits until everybody who runs has everything the master has.
-    pub fn in_step(&mut self) -> Judged {
+    pub(crate) fn in_step(&mut self) -> Judged {
         self.until("all who run are in step", |world| {
-            let Some(master) = world.master() else { return false };
-            let Some(of) = world.nodes[master].machine().map(|m| m.offsets()) else { return false };
-            world.nodes.iter().filter_map(|node| node.machine()).all(|machine| {
-                let offsets = machine.offsets();
-                offsets.synced == of.appended && offsets.applied == of.appended
-            })
+            let Some(master) = world.master() else {
+                return false;
+            };
+            let Some(of) = world.nodes[master].machine().map(|m| m.offsets()) else {
+                return false;
+            };
+            world
+                .nodes
+                .iter()
+                .filter_map(|node| node.machine())
+                .all(|machine| {
+                    let offsets = machine.offsets();
+                    offsets.synced == of.appended && offsets.applied == of.appended
+                })
         })
     }
 
     /// Every broker but this one.
-    pub fn others(&self, than: usize) -> Vec<usize> {
-        (0..self.world.nodes.len()).filter(|node| *node != than).collect()
+    pub(crate) fn others(&self, than: usize) -> Vec<usize> {
+        (0..self.world.nodes.len())
+            .filter(|node| *node != than)
+            .collect()
     }
 
     /// A member's offsets; zero while it is down.
-    pub fn offsets(&self, node: usize) -> Offsets {
-        self.world.nodes[node].machine().map_or_else(Offsets::default, |m| m.offsets())
+    pub(crate) fn offsets(&self, node: usize) -> Offsets {
+        self.world.nodes[node]
+            .machine()
+            .map_or_else(Offsets::default, |m| m.offsets())
     }
 
     /// The producer has so many more messages to send; nothing is waited for.
-    pub fn offer(&mut self, messages: u32) {
+    pub(crate) fn offer(&mut self, messages: u32) {
         self.world.offer(PRODUCER, messages, 0);
     }
 
     /// The same, each with a body of so many bytes more.
-    pub fn offer_large(&mut self, messages: u32, bytes: usize) {
+    pub(crate) fn offer_large(&mut self, messages: u32, bytes: usize) {
         self.world.offer(PRODUCER, messages, bytes);
     }
 
     /// Sends so many messages and waits for their receipts.
-    pub fn produce(&mut self, messages: u32) -> Judged {
+    pub(crate) fn produce(&mut self, messages: u32) -> Judged {
         self.offer(messages);
         let wanted = self.acknowledged() + u64::from(messages);
         self.until("the receipts of what was sent", move |world| {
@@ -130,51 +152,51 @@ impl Stage {
     }
 
     /// Durable messages acknowledged so far.
-    pub fn acknowledged(&self) -> u64 {
+    pub(crate) fn acknowledged(&self) -> u64 {
         self.world.history().totals().acknowledged
     }
 
     /// kill -9, no restart.
-    pub fn kill(&mut self, node: usize) {
+    pub(crate) fn kill(&mut self, node: usize) {
         self.world.crash(node, Crash::Kill);
     }
 
     /// Power cut, no restart.
-    pub fn power_cut(&mut self, node: usize) {
+    pub(crate) fn power_cut(&mut self, node: usize) {
         self.world.crash(node, Crash::PowerCut);
     }
 
     /// Starts what is down.
-    pub fn start(&mut self, node: usize) {
+    pub(crate) fn start(&mut self, node: usize) {
         self.world.restart_after(node, Duration::from_millis(1));
     }
 
     /// Nothing passes in this direction; its connection breaks, so that the other end knows.
-    pub fn cut(&mut self, from: usize, to: usize) {
+    pub(crate) fn cut(&mut self, from: usize, to: usize) {
         self.world.net.cut(from, to);
         self.world.break_link(from, to, Ending::Closed);
     }
 
     /// Nothing passes between these two.
-    pub fn part(&mut self, one: usize, other: usize) {
+    pub(crate) fn part(&mut self, one: usize, other: usize) {
         self.cut(one, other);
         self.cut(other, one);
     }
 
     /// Nothing passes between this member and all others.
-    pub fn isolate(&mut self, node: usize) {
+    pub(crate) fn isolate(&mut self, node: usize) {
         for other in self.others(node) {
             self.part(node, other);
         }
     }
 
     /// The direction is as before.
-    pub fn heal(&mut self, from: usize, to: usize) {
+    pub(crate) fn heal(&mut self, from: usize, to: usize) {
         self.world.heal(from, to);
     }
 
     /// Undoes `isolate`.
-    pub fn rejoin(&mut self, node: usize) {
+    pub(crate) fn rejoin(&mut self, node: usize) {
         for other in self.others(node) {
             self.heal(node, other);
             self.heal(other, node);
@@ -182,20 +204,25 @@ impl Stage {
     }
 
     /// What becomes of these frames from now on.
-    pub fn frames(
+    pub(crate) fn frames(
         &mut self,
         kind: Kind,
         from: impl Into<Option<usize>>,
         to: impl Into<Option<usize>>,
         verdict: Verdict,
     ) {
-        let rule = Rule { from: from.into(), to: to.into(), kind: Some(kind), verdict };
+        let rule = Rule {
+            from: from.into(),
+            to: to.into(),
+            kind: Some(kind),
+            verdict,
+        };
         self.world.rule(rule);
     }
 
     /// While all Appends from the one to the other are held: lets pass what brings the other's
     /// log up to that offset, and nothing that would bring it further.
-    pub fn bring_up_to(&mut self, from: usize, to: usize, wanted: Offset) -> Judged {
+    pub(crate) fn bring_up_to(&mut self, from: usize, to: usize, wanted: Offset) -> Judged {
         for _ in 0..50 {
             if self.offsets(to).synced >= wanted {
                 break;
@@ -203,7 +230,9 @@ impl Stage {
             // One at a time. An Append behind the end of the log is refused, and so tells its
             // sender where that is.
             let end = self.offsets(to).appended;
-            let held = self.world.take_kept(|kept| kept.from == from && kept.to == to);
+            let held = self
+                .world
+                .take_kept(|kept| kept.from == from && kept.to == to);
             let after = |kept: &&Kept| kept.peek.prev.map_or(Offset::ZERO, |(_, prev)| prev);
             let next = held
                 .iter()
@@ -212,7 +241,11 @@ impl Stage {
             if let Some(frame) = next {
                 self.world.deliver_kept(frame);
             }
-            let left = held.iter().filter(|kept| after(kept) > end).skip(1).cloned();
+            let left = held
+                .iter()
+                .filter(|kept| after(kept) > end)
+                .skip(1)
+                .cloned();
             self.world.keep_again(left.collect());
             self.pass(20)?;
         }
@@ -221,7 +254,7 @@ impl Stage {
     }
 
     /// Frames pass again; what was held is gone, as with the connection it was sent on.
-    pub fn frames_pass(&mut self) {
+    pub(crate) fn frames_pass(&mut self) {
         self.world.clear_rules();
         let kept = self.world.take_kept(|_| true);
         for pair in kept.iter().map(|kept| (kept.from, kept.to)) {
@@ -230,20 +263,21 @@ impl Stage {
     }
 
     /// Everything is given back and a consumer takes all there is; the oracle has the last word.
-    pub fn finish(&mut self) -> Judged {
+    pub(crate) fn finish(&mut self) -> Judged {
         self.frames_pass();
-        self.world.add_client(Program::Consumer(Consumer::new(ConsumerPlan {
-            destination: queue(),
-            mode: AckMode::Individual,
-            prefetch: 10,
-            think: (Duration::ZERO, Duration::ZERO),
-            tx_permille: 0,
-            abort_permille: 0,
-            poison_permille: 0,
-            leave_permille: 0,
-            browse_permille: 0,
-            cumulative_max: 1,
-        })));
+        self.world
+            .add_client(Program::Consumer(Consumer::new(ConsumerPlan {
+                destination: queue(),
+                mode: AckMode::Individual,
+                prefetch: 10,
+                think: (Duration::ZERO, Duration::ZERO),
+                tx_permille: 0,
+                abort_permille: 0,
+                poison_permille: 0,
+                leave_permille: 0,
+                browse_permille: 0,
+                cumulative_max: 1,
+            })));
         self.world.settle();
         self.world.pass(Duration::from_secs(90));
         self.unviolated()?;
@@ -252,7 +286,9 @@ impl Stage {
     }
 
     fn unviolated(&self) -> Judged {
-        self.world.violation().map_or(Ok(()), |violation| Err(violation.clone()))
+        self.world
+            .violation()
+            .map_or(Ok(()), |violation| Err(violation.clone()))
     }
 }
 

@@ -56,7 +56,12 @@ pub struct Trace {
 impl Trace {
     /// An empty trace.
     pub fn new(detail: Detail) -> Self {
-        Self { hash: 0xCBF2_9CE4_8422_2325, steps: 0, detail, lines: Vec::new() }
+        Self {
+            hash: 0xCBF2_9CE4_8422_2325,
+            steps: 0,
+            detail,
+            lines: Vec::new(),
+        }
     }
 
     /// One step: `numbers` go into the hash, `text` is called only when lines are kept.
@@ -68,7 +73,8 @@ impl Trace {
             self.mix(*number);
         }
         if self.detail == Detail::Text && self.lines.len() < LINES_MAX {
-            self.lines.push(format!("{at} {:<8} {}", format!("{step:?}"), text()));
+            self.lines
+                .push(format!("{at} {:<8} {}", format!("{step:?}"), text()));
         }
     }
 
@@ -93,7 +99,9 @@ impl Trace {
     }
 
     fn mix(&mut self, number: u64) {
-        self.hash = (self.hash ^ number).wrapping_mul(0x9FB2_1C65_1E98_DF25).rotate_left(29);
+        self.hash = (self.hash ^ number)
+            .wrapping_mul(0x9FB2_1C65_1E98_DF25)
+            .rotate_left(29);
     }
 }
 

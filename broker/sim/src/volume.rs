@@ -15,7 +15,7 @@ use tandemmq_model::Bytes;
 
 /// One volume. Clones are handles of the same volume.
 #[derive(Debug, Clone, Default)]
-pub struct Volume {
+pub(crate) struct Volume {
     medium: MemStorage,
     state: Arc<Mutex<State>>,
 }
@@ -44,38 +44,38 @@ struct State {
 
 impl Volume {
     /// A blank volume.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// The process dies after so many more calls.
-    pub fn die_after(&self, calls: u32) {
+    pub(crate) fn die_after(&self, calls: u32) {
         self.state().calls_left = Some(calls);
     }
 
     /// The process is gone; the next one's calls reach the disk.
-    pub fn next_process(&self) {
+    pub(crate) fn next_process(&self) {
         self.state().calls_left = None;
     }
 
     /// The next fdatasync fails.
-    pub fn fail_next_sync(&self) {
+    pub(crate) fn fail_next_sync(&self) {
         self.state().fail_next_sync = true;
     }
 
     /// How often an fdatasync failed.
-    pub fn failures(&self) -> u64 {
+    pub(crate) fn failures(&self) -> u64 {
         self.state().failures
     }
 
     /// It does not, if it has not yet.
-    pub fn forgive(&self) {
+    pub(crate) fn forgive(&self) {
         self.state().fail_next_sync = false;
     }
 
     /// Of what was not synced, chance keeps some sectors; nothing stays of what only the page
     /// cache had.
-    pub fn power_cut(&self, chance: &mut dyn FnMut() -> u64) {
+    pub(crate) fn power_cut(&self, chance: &mut dyn FnMut() -> u64) {
         self.medium.power_cut(chance);
         let mut state = self.state();
         state.unsynced.clear();
@@ -84,14 +84,16 @@ impl Volume {
             for write in writes.iter().rev() {
                 // The file itself may not have survived.
                 if self.medium.write_at(&name, write.at, &write.before).is_ok() {
-                    self.medium.sync(&name).expect("the medium itself never fails here");
+                    self.medium
+                        .sync(&name)
+                        .expect("the medium itself never fails here");
                 }
             }
         }
     }
 
     /// A copy of everything as it is now.
-    pub fn snapshot(&self) -> Self {
+    pub(crate) fn snapshot(&self) -> Self {
         Self {
             medium: self.medium.snapshot(),
             state: Arc::new(Mutex::new(self.state().clone())),
@@ -99,14 +101,14 @@ impl Volume {
     }
 
     /// Makes this volume hold what that one holds.
-    pub fn restore(&self, from: &Self) {
+    pub(crate) fn restore(&self, from: &Self) {
         self.medium.restore(&from.medium);
         let state = from.state().clone();
         *self.state() = state;
     }
 
     /// A blank volume again.
-    pub fn wipe(&self) {
+    pub(crate) fn wipe(&self) {
         self.medium.wipe();
         *self.state() = State::default();
     }
@@ -136,8 +138,16 @@ impl Volume {
             let end = at + length as u64;
             rotten.retain(|w| w.at < at || w.at + w.length as u64 > end);
         }
-        let write = Write { at, length, before: padded.into() };
-        state.unsynced.entry(name.to_owned()).or_default().push(write);
+        let write = Write {
+            at,
+            length,
+            before: padded.into(),
+        };
+        state
+            .unsynced
+            .entry(name.to_owned())
+            .or_default()
+            .push(write);
         Ok(())
     }
 }
@@ -175,7 +185,11 @@ impl Storage for Volume {
         let written = state.unsynced.remove(name).unwrap_or_default();
         if std::mem::take(&mut state.fail_next_sync) {
             state.failures += 1;
-            state.rotten.entry(name.to_owned()).or_default().extend(written);
+            state
+                .rotten
+                .entry(name.to_owned())
+                .or_default()
+                .extend(written);
             return Err(StorageError::Io(format!("fdatasync of {name} failed")));
         }
         drop(state);
@@ -232,7 +246,9 @@ mod tests {
         volume.write_at("a", 0, b"new").unwrap();
         volume.fail_next_sync();
         volume.sync("a").unwrap_err();
-        volume.sync("a").expect("the second one succeeds, and proves nothing");
+        volume
+            .sync("a")
+            .expect("the second one succeeds, and proves nothing");
         assert_eq!(&volume.read_at("a", 0, 3).unwrap()[..], b"new");
         volume.power_cut(&mut || 0);
         assert_eq!(&volume.read_at("a", 0, 3).unwrap()[..], b"old");
@@ -260,6 +276,10 @@ mod tests {
         volume.write_at("a", 0, b"abcd").unwrap();
         volume.write_at("a", 4, b"efgh").unwrap_err();
         volume.next_process();
-        assert_eq!(&volume.read_at("a", 0, 9).unwrap()[..], b"ab", "half of its last write");
+        assert_eq!(
+            &volume.read_at("a", 0, 9).unwrap()[..],
+            b"ab",
+            "half of its last write"
+        );
     }
 }

@@ -45,8 +45,8 @@ use crate::rng::{Rng, Stream};
 use crate::seeds::Plan;
 use crate::trace::{Detail, Step, Trace};
 
-pub use node::{Crash, Node};
-pub use script::{Kept, Rule, Verdict};
+pub(crate) use node::{Crash, Node};
+pub(crate) use script::{Kept, Rule, Verdict};
 
 use self::clients::ClientConn;
 use self::leases::LeaseFaults;
@@ -102,7 +102,7 @@ pub struct Counts {
 
 /// The whole simulation of one run.
 #[derive(Debug)]
-pub struct World {
+pub(crate) struct World {
     pub(crate) agenda: Agenda<Happening>,
     pub(crate) plan: Plan,
     pub(crate) streams: Streams,
@@ -128,7 +128,7 @@ pub struct World {
 
 impl World {
     /// A world of this plan in which nothing has happened yet; all processes start at once.
-    pub fn new(plan: Plan, detail: Detail) -> Self {
+    pub(crate) fn new(plan: Plan, detail: Detail) -> Self {
         let stream = |stream| Rng::new(plan.seed, stream);
         let streams = Streams {
             net: stream(Stream::Net),
@@ -168,7 +168,7 @@ impl World {
     }
 
     /// Lets time pass until `end`, a violation, or the end of the run.
-    pub fn run_until(&mut self, end: Time) {
+    pub(crate) fn run_until(&mut self, end: Time) {
         while self.violation.is_none() && !self.finished {
             let Some(happening) = self.agenda.next_until(end) else {
                 self.agenda.rest_until(end);
@@ -179,32 +179,32 @@ impl World {
     }
 
     /// The moment reached.
-    pub fn now(&self) -> Time {
+    pub(crate) fn now(&self) -> Time {
         self.agenda.now()
     }
 
     /// The first violation.
-    pub fn violation(&self) -> Option<&Violation> {
+    pub(crate) fn violation(&self) -> Option<&Violation> {
         self.violation.as_ref()
     }
 
     /// The trace so far.
-    pub fn trace(&self) -> &Trace {
+    pub(crate) fn trace(&self) -> &Trace {
         &self.trace
     }
 
     /// What was counted.
-    pub fn counts(&self) -> &Counts {
+    pub(crate) fn counts(&self) -> &Counts {
         &self.counts
     }
 
     /// What clients did and saw.
-    pub fn history(&self) -> &History {
+    pub(crate) fn history(&self) -> &History {
         &self.history
     }
 
     /// What the oracle knows of the group.
-    pub fn group(&self) -> &Group {
+    pub(crate) fn group(&self) -> &Group {
         &self.group
     }
 
@@ -220,10 +220,21 @@ impl World {
             Happening::Reset { conn } => self.reset(conn),
             Happening::DiskDone { node, run, op } => self.disk_done(node, run, op),
             Happening::ReadDone { node, run, id, op } => self.read_done(node, run, id, &op),
-            Happening::LeaseCall { node, run, id, request, answer } => {
+            Happening::LeaseCall {
+                node,
+                run,
+                id,
+                request,
+                answer,
+            } => {
                 self.lease_called(node, run, id, request, answer);
             }
-            Happening::LeaseAnswer { node, run, id, answer } => {
+            Happening::LeaseAnswer {
+                node,
+                run,
+                id,
+                answer,
+            } => {
                 self.lease_answered(node, run, id, answer);
             }
             Happening::ClientWake { client, conn } => self.client_wakes(client, conn),
@@ -235,7 +246,12 @@ impl World {
             Happening::SessionWrites { conn } => self.session_writes(conn),
             Happening::SessionEnds { conn } => self.session_ends(conn),
             Happening::DeliveryArrives { conn, delivery } => self.delivery_arrives(conn, &delivery),
-            Happening::ReplyArrives { conn, request, outcome, epoch } => {
+            Happening::ReplyArrives {
+                conn,
+                request,
+                outcome,
+                epoch,
+            } => {
                 self.reply_arrives(conn, request, &outcome, epoch);
             }
             Happening::Fault(fault) => self.fault(fault),

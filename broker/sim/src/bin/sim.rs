@@ -173,8 +173,9 @@ fn print_sums(sums: &Sums, elapsed: Duration) {
         sums.redelivered
     );
     println!(
-        "processes started {}, frames {} (late or doubled {})",
-        sums.starts, sums.frames, sums.late_frames
+        "processes started {}, aborted {}, logs cut {}, frames {} (late or doubled {}), deliveries \
+         handed back {}",
+        sums.starts, sums.aborts, sums.cuts, sums.frames, sums.late_frames, sums.handed_back
     );
     println!(
         "compared: records {}, state digests {}, claims about disks {}",

@@ -62,7 +62,7 @@ struct OpenTx {
 
 /// The state of one consumer.
 #[derive(Debug)]
-pub struct Consumer {
+pub(crate) struct Consumer {
     plan: ConsumerPlan,
     todo: VecDeque<Held>,
     done: VecDeque<Held>,
@@ -80,7 +80,7 @@ pub struct Consumer {
 
 impl Consumer {
     /// A consumer that has not subscribed.
-    pub fn new(plan: ConsumerPlan) -> Self {
+    pub(crate) fn new(plan: ConsumerPlan) -> Self {
         Self {
             plan,
             todo: VecDeque::new(),
@@ -96,12 +96,12 @@ impl Consumer {
     }
 
     /// True when it holds nothing.
-    pub fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.todo.is_empty() && self.done.is_empty() && self.open.is_none()
     }
 
     /// What it saw that must not be.
-    pub fn violation(&mut self) -> Option<Violation> {
+    pub(crate) fn violation(&mut self) -> Option<Violation> {
         self.violation.take()
     }
 
@@ -117,7 +117,9 @@ impl Consumer {
             prefetch: self.plan.prefetch,
             browser: false,
         };
-        link.request(Meaning::Other, |request| Command::Subscribe(subscribe, request));
+        link.request(Meaning::Other, |request| {
+            Command::Subscribe(subscribe, request)
+        });
     }
 
     pub(super) fn lost(&mut self) {
@@ -138,7 +140,13 @@ impl Consumer {
         history: &mut History,
     ) {
         let Delivery::Message {
-            subscription, id, message_id, destination, message, redelivered, ..
+            subscription,
+            id,
+            message_id,
+            destination,
+            message,
+            redelivered,
+            ..
         } = delivery
         else {
             return;
@@ -153,7 +161,11 @@ impl Consumer {
             return;
         }
         let reception = Reception {
-            key: SubscriptionKey { client: link.client, conn: link.conn, subscription: 1 },
+            key: SubscriptionKey {
+                client: link.client,
+                conn: link.conn,
+                subscription: 1,
+            },
             destination: destination.clone(),
             message_id: *message_id,
             attempt,
@@ -168,7 +180,9 @@ impl Consumer {
 
     pub(super) fn step(&mut self, link: &mut Link, history: &mut History) {
         self.waking = false;
-        let Some(held) = self.todo.pop_front() else { return };
+        let Some(held) = self.todo.pop_front() else {
+            return;
+        };
         if !self.settled && link.rng.permille(self.plan.leave_permille) {
             link.close();
             return;
@@ -210,7 +224,11 @@ impl Consumer {
             );
             self.violation = Some(Violation::new(Invariant::Prefetch, text));
         }
-        self.todo.push_back(Held { id, message_id: at, destination: from });
+        self.todo.push_back(Held {
+            id,
+            message_id: at,
+            destination: from,
+        });
         self.think(link);
     }
 
@@ -237,7 +255,12 @@ impl Consumer {
             let named = name.clone();
             link.request(Meaning::Other, |request| Command::Begin(named, request));
             let left = link.rng.between(1, u64::from(self.plan.prefetch.min(4)));
-            self.open = Some(OpenTx { tx, name, held: Vec::new(), left });
+            self.open = Some(OpenTx {
+                tx,
+                name,
+                held: Vec::new(),
+                left,
+            });
             self.ack_in_tx(link, held, history);
         } else {
             self.ack(link, held, history);
@@ -258,8 +281,10 @@ impl Consumer {
             self.out.remove(&held.id);
             history.ack_sent(&held.destination, held.message_id, None, false);
         }
-        let messages =
-            covered.into_iter().map(|held| (held.destination, held.message_id)).collect();
+        let messages = covered
+            .into_iter()
+            .map(|held| (held.destination, held.message_id))
+            .collect();
         send_ack(link, Meaning::Ack(messages), last, AckKind::Consumed, None);
     }
 
@@ -274,7 +299,13 @@ impl Consumer {
         let open = self.open.as_mut().expect("the caller looked");
         history.ack_sent(&held.destination, held.message_id, Some(open.tx), false);
         self.out.remove(&held.id);
-        send_ack(link, Meaning::Other, held.id, AckKind::Consumed, Some(open.name.clone()));
+        send_ack(
+            link,
+            Meaning::Other,
+            held.id,
+            AckKind::Consumed,
+            Some(open.name.clone()),
+        );
         open.held.push(held);
         open.left -= 1;
         if open.left == 0 || self.todo.is_empty() {
@@ -283,13 +314,17 @@ impl Consumer {
     }
 
     fn end_tx(&mut self, link: &mut Link, history: &mut History) {
-        let Some(OpenTx { tx, name, held, .. }) = self.open.take() else { return };
+        let Some(OpenTx { tx, name, held, .. }) = self.open.take() else {
+            return;
+        };
         self.ending = held;
         if !self.settled && link.rng.permille(self.plan.abort_permille) {
             link.request(Meaning::Abort, |request| Command::Abort(name, request));
         } else {
             history.commit_sent(tx);
-            link.request(Meaning::Commit(tx), |request| Command::Commit(name, request));
+            link.request(Meaning::Commit(tx), |request| {
+                Command::Commit(name, request)
+            });
         }
     }
 
@@ -302,22 +337,28 @@ impl Consumer {
             prefetch: 5,
             browser: true,
         };
-        link.request(Meaning::Other, |request| Command::Subscribe(subscribe, request));
+        link.request(Meaning::Other, |request| {
+            Command::Subscribe(subscribe, request)
+        });
     }
 }
 
-fn send_ack(
-    link: &mut Link,
-    meaning: Meaning,
-    id: DeliveryId,
-    kind: AckKind,
-    tx: Option<TxName>,
-) {
+fn send_ack(link: &mut Link, meaning: Meaning, id: DeliveryId, kind: AckKind, tx: Option<TxName>) {
     let which = AckRef::Delivery(MAIN, id);
     let wants_receipt = matches!(meaning, Meaning::Ack(_)) && link.rng.coin();
     if wants_receipt || tx.is_some() {
-        link.request(meaning, |request| Command::Ack { which, kind, tx, request });
+        link.request(meaning, |request| Command::Ack {
+            which,
+            kind,
+            tx,
+            request,
+        });
     } else {
-        link.tell(|request| Command::Ack { which, kind, tx, request });
+        link.tell(|request| Command::Ack {
+            which,
+            kind,
+            tx,
+            request,
+        });
     }
 }

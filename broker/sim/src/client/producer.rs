@@ -51,7 +51,7 @@ pub struct ProducerPlan {
 
 /// The state of one producer.
 #[derive(Debug)]
-pub struct Producer {
+pub(crate) struct Producer {
     plan: ProducerPlan,
     next_seq: u32,
     again: VecDeque<SendId>,
@@ -67,7 +67,7 @@ pub struct Producer {
 
 impl Producer {
     /// A producer that has sent nothing.
-    pub fn new(plan: ProducerPlan) -> Self {
+    pub(crate) fn new(plan: ProducerPlan) -> Self {
         Self {
             plan,
             next_seq: 1,
@@ -81,23 +81,23 @@ impl Producer {
     }
 
     /// True when nothing is left to be sent.
-    pub fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.again.is_empty() && self.next_seq > self.plan.messages && self.in_tx.is_empty()
     }
 
     /// So many more messages, their bodies so many bytes longer.
-    pub fn offer(&mut self, messages: u32, bytes: usize) {
+    pub(crate) fn offer(&mut self, messages: u32, bytes: usize) {
         self.plan.messages += messages;
         self.filler = bytes;
     }
 
     /// True when its receipts mean "on a quorum's disks".
-    pub fn is_durable(&self) -> bool {
+    pub(crate) fn is_durable(&self) -> bool {
         self.plan.persistent && self.plan.destination.kind.is_queue()
     }
 
     /// The wall clock, for expirations.
-    pub fn set_wall(&mut self, wall_ms: u64) {
+    pub(crate) fn set_wall(&mut self, wall_ms: u64) {
         self.wall_ms = wall_ms;
     }
 
@@ -112,10 +112,14 @@ impl Producer {
 
     pub(super) fn lost(&mut self, link: &mut Link) {
         let mut unknown: Vec<SendId> = std::mem::take(&mut self.in_tx);
-        unknown.extend(link.outstanding.values().filter_map(|meaning| match meaning {
-            Meaning::Send(attempt) => Some(attempt.id),
-            _ => None,
-        }));
+        unknown.extend(
+            link.outstanding
+                .values()
+                .filter_map(|meaning| match meaning {
+                    Meaning::Send(attempt) => Some(attempt.id),
+                    _ => None,
+                }),
+        );
         unknown.sort_unstable();
         unknown.dedup();
         if self.plan.after_loss == AfterLoss::SendAgain {
@@ -138,7 +142,11 @@ impl Producer {
         }
         if !self.is_done() {
             let (least, most) = self.plan.pause;
-            let pause = if self.hurry { Duration::from_millis(1) } else { most };
+            let pause = if self.hurry {
+                Duration::from_millis(1)
+            } else {
+                most
+            };
             let pause = link.rng.duration(least.min(pause), pause);
             link.wake(pause);
         }
@@ -180,7 +188,9 @@ impl Producer {
 
     fn transaction(&mut self, link: &mut Link, history: &mut History) {
         let (tx, name) = link.next_tx();
-        link.request(Meaning::Other, |request| Command::Begin(name.clone(), request));
+        link.request(Meaning::Other, |request| {
+            Command::Begin(name.clone(), request)
+        });
         let wanted = link.rng.between(1, self.plan.tx_messages_max);
         for _ in 0..wanted {
             let Some(id) = self.next_id(link) else { break };
@@ -191,7 +201,9 @@ impl Producer {
             link.request(Meaning::Abort, |request| Command::Abort(name, request));
         } else {
             history.commit_sent(tx);
-            link.request(Meaning::Commit(tx), |request| Command::Commit(name, request));
+            link.request(Meaning::Commit(tx), |request| {
+                Command::Commit(name, request)
+            });
         }
     }
 
@@ -204,19 +216,42 @@ impl Producer {
     ) {
         self.index += 1;
         let number = tx.as_ref().map_or(0, |(tx, _)| tx.tx);
-        let attempt = Attempt { id, conn: link.conn, index: self.index, tx: number };
-        history.sent(attempt, if self.is_durable() { Promise::Durable } else { Promise::BestEffort });
+        let attempt = Attempt {
+            id,
+            conn: link.conn,
+            index: self.index,
+            tx: number,
+        };
+        history.sent(
+            attempt,
+            if self.is_durable() {
+                Promise::Durable
+            } else {
+                Promise::BestEffort
+            },
+        );
         let message = self.message(link, attempt);
-        let meaning =
-            if tx.is_some() { Meaning::SendInTx(attempt) } else { Meaning::Send(attempt) };
+        let meaning = if tx.is_some() {
+            Meaning::SendInTx
+        } else {
+            Meaning::Send(attempt)
+        };
         let name = tx.map(|(_, name)| name);
-        link.request(meaning, |request| Command::Send { message, tx: name, request });
+        link.request(meaning, |request| Command::Send {
+            message,
+            tx: name,
+            request,
+        });
     }
 
     fn message(&self, link: &mut Link, attempt: Attempt) -> Message {
         let filler = self.filler + link.rng.below(self.plan.filler_max + 1) as usize;
         let expires = link.rng.permille(self.plan.expire_permille);
-        let expiration_ms = if expires { self.wall_ms + link.rng.between(1, 800) } else { 0 };
+        let expiration_ms = if expires {
+            self.wall_ms + link.rng.between(1, 800)
+        } else {
+            0
+        };
         Message {
             destination: self.plan.destination.clone(),
             persistent: self.plan.persistent,

@@ -46,12 +46,17 @@ impl Bench for Shared {
 
 #[test]
 fn the_simulated_store_passes_the_contract_of_every_store() {
-    contract::check(&mut Shared(Rc::new(RefCell::new((SimLease::new(), Fault::None)))));
+    contract::check(&mut Shared(Rc::new(RefCell::new((
+        SimLease::new(),
+        Fault::None,
+    )))));
 }
 
-
 fn swap(store: &mut SimLease, read: &Lease, holder: &str) -> LeaseAnswer {
-    let record = LeaseRecord { holder: holder.to_owned(), ..read.record.clone() };
+    let record = LeaseRecord {
+        holder: holder.to_owned(),
+        ..read.record.clone()
+    };
     store.call(LeaseRequest::Swap {
         uid: read.uid.clone(),
         revision: read.revision.clone(),
@@ -75,7 +80,10 @@ fn a_deleted_lease_comes_back_under_another_uid() {
     let before = store.current().clone();
     store.delete();
     assert_eq!(swap(&mut store, &before, "a"), LeaseAnswer::Conflict);
-    assert!(matches!(swap(&mut store, &Lease::default(), "b"), LeaseAnswer::Ok(_)));
+    assert!(matches!(
+        swap(&mut store, &Lease::default(), "b"),
+        LeaseAnswer::Ok(_)
+    ));
     assert_ne!(store.current().uid, before.uid);
 }
 
@@ -88,7 +96,11 @@ fn a_restored_backup_may_use_a_version_twice() {
     let second = store.current().clone();
     assert!(store.restore(1, RestoredRevision::Reused, |_| true));
     assert_eq!(store.current().record.holder, "a");
-    assert_eq!(store.current().revision, first.revision, "the counter went back too");
+    assert_eq!(
+        store.current().revision,
+        first.revision,
+        "the counter went back too"
+    );
     let restored = store.current().clone();
     swap(&mut store, &restored, "c");
     assert_eq!(store.current().revision, second.revision);

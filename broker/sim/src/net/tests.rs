@@ -16,7 +16,11 @@ fn wire() -> Wire {
         tail_permille: 100,
         tail_max: Duration::from_millis(50),
     };
-    Wire { net: Net::new(2, timing), agenda: Agenda::new(), rng: Rng::new(1, Stream::Net) }
+    Wire {
+        net: Net::new(2, timing),
+        agenda: Agenda::new(),
+        rng: Rng::new(1, Stream::Net),
+    }
 }
 
 impl Wire {
@@ -51,7 +55,11 @@ fn frames_of_one_connection_arrive_in_the_order_they_were_sent() {
     for text in ["a", "b", "c", "d", "e", "f", "g", "h"] {
         wire.send(text);
     }
-    let texts: Vec<_> = wire.arrivals().into_iter().map(|(_, frame)| frame).collect();
+    let texts: Vec<_> = wire
+        .arrivals()
+        .into_iter()
+        .map(|(_, frame)| frame)
+        .collect();
     assert_eq!(texts, ["a", "b", "c", "d", "e", "f", "g", "h"]);
 }
 
@@ -66,7 +74,8 @@ fn a_cut_delays_and_loses_nothing_until_the_connection_breaks() {
     assert_eq!(wire.arrivals().len(), 1, "it was only delayed");
     wire.net.cut(0, 1);
     wire.send("lost");
-    wire.net.end(0, 1, Ending::Closed, &mut wire.agenda, &mut wire.rng);
+    wire.net
+        .end(0, 1, Ending::Closed, &mut wire.agenda, &mut wire.rng);
     wire.net.heal(0, 1, &mut wire.agenda, &mut wire.rng);
     assert!(wire.arrivals().is_empty(), "it died with its connection");
 }
@@ -78,7 +87,10 @@ fn a_broken_connection_repeats_its_last_frames_beside_the_new_one() {
     wire.send("a");
     wire.send("b");
     assert_eq!(wire.arrivals().len(), 2);
-    let ending = Ending::Lingers { linger: Duration::from_millis(100), copies: 2 };
+    let ending = Ending::Lingers {
+        linger: Duration::from_millis(100),
+        copies: 2,
+    };
     wire.net.end(0, 1, ending, &mut wire.agenda, &mut wire.rng);
     let new = wire.net.connect(0, 1, wire.agenda.now());
     wire.send("c");
@@ -93,8 +105,15 @@ fn nobody_hears_of_a_power_cut() {
     let mut wire = wire();
     let conn = wire.net.connect(0, 1, Time::ZERO);
     assert_eq!(wire.net.host_gone(1), [conn]);
-    assert!(wire.net.outbound(0, 1).is_some(), "the dialler believes in its connection");
+    assert!(
+        wire.net.outbound(0, 1).is_some(),
+        "the dialler believes in its connection"
+    );
     wire.send("into the void");
     assert!(wire.arrivals().is_empty());
-    assert_eq!(wire.net.reset(conn), Some((0, 1)), "until the host is back and resets it");
+    assert_eq!(
+        wire.net.reset(conn),
+        Some((0, 1)),
+        "until the host is back and resets it"
+    );
 }

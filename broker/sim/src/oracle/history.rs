@@ -141,14 +141,21 @@ impl History {
         self.totals.written += 1;
         self.attempts.insert(attempt);
         if attempt.tx != 0 {
-            self.transactions.entry(tx_of(&attempt)).or_default().sends.insert(attempt.id);
+            self.transactions
+                .entry(tx_of(&attempt))
+                .or_default()
+                .sends
+                .insert(attempt.id);
         }
     }
 
     /// The receipt of a SEND outside a transaction.
     pub fn acknowledged(&mut self, id: SendId) {
         let Some(sent) = self.sent.get_mut(&id) else {
-            self.violate(Invariant::NeverSent, format!("a receipt for {id:?}, never sent"));
+            self.violate(
+                Invariant::NeverSent,
+                format!("a receipt for {id:?}, never sent"),
+            );
             return;
         };
         if sent.promise == Promise::Durable && !sent.acknowledged {
@@ -215,7 +222,9 @@ impl History {
     /// A master hands a message to a consumer.
     pub fn dispatched(&mut self, epoch: Epoch, destination: &Destination, message_id: MessageId) {
         let key = (destination.clone(), message_id);
-        let Some(confirmed) = self.confirmed.get(&key) else { return };
+        let Some(confirmed) = self.confirmed.get(&key) else {
+            return;
+        };
         if *confirmed <= epoch {
             let text = format!(
                 "{message_id} of {destination} was confirmed consumed in epoch {confirmed} and is \
@@ -265,8 +274,16 @@ impl History {
     pub fn attempts_of(&self, tx: TxId) -> Vec<Attempt> {
         let sends = self.transactions.get(&tx).map(|entry| &entry.sends);
         let of_tx = |id: &SendId| {
-            let least = Attempt { id: *id, conn: 0, index: 0, tx: 0 };
-            let mut of_id = self.attempts.range(least..).take_while(|attempt| attempt.id == *id);
+            let least = Attempt {
+                id: *id,
+                conn: 0,
+                index: 0,
+                tx: 0,
+            };
+            let mut of_id = self
+                .attempts
+                .range(least..)
+                .take_while(|attempt| attempt.id == *id);
             of_id.find(|attempt| tx_of(attempt) == tx).copied()
         };
         sends.into_iter().flatten().filter_map(of_tx).collect()
@@ -279,7 +296,10 @@ impl History {
 
     /// Durable messages written that have no receipt yet.
     pub fn unacknowledged(&self) -> usize {
-        self.sent.values().filter(|s| s.promise == Promise::Durable && !s.acknowledged).count()
+        self.sent
+            .values()
+            .filter(|s| s.promise == Promise::Durable && !s.acknowledged)
+            .count()
     }
 
     /// The first violation.
@@ -292,7 +312,9 @@ impl History {
     }
 
     fn consume(&mut self, message_id: MessageId) {
-        let Some(attempt) = self.names.get(&message_id) else { return };
+        let Some(attempt) = self.names.get(&message_id) else {
+            return;
+        };
         if let Some(sent) = self.sent.get_mut(&attempt.id) {
             sent.consumed = true;
         }
@@ -300,13 +322,19 @@ impl History {
 
     fn confirm(&mut self, destination: Destination, message_id: MessageId, epoch: Epoch) {
         self.consume(message_id);
-        let confirmed = self.confirmed.entry((destination, message_id)).or_insert(epoch);
+        let confirmed = self
+            .confirmed
+            .entry((destination, message_id))
+            .or_insert(epoch);
         *confirmed = epoch.min(*confirmed);
     }
 
     fn check_sent(&mut self, attempt: Attempt) {
         if !self.attempts.contains(&attempt) {
-            self.violate(Invariant::NeverSent, format!("{attempt:?} was received, never sent"));
+            self.violate(
+                Invariant::NeverSent,
+                format!("{attempt:?} was received, never sent"),
+            );
         }
     }
 
@@ -347,8 +375,13 @@ impl History {
         {
             return;
         }
-        let Attempt { id, conn, index, .. } = reception.attempt;
-        let last = self.order.entry((reception.key, id.producer, conn)).or_insert(0);
+        let Attempt {
+            id, conn, index, ..
+        } = reception.attempt;
+        let last = self
+            .order
+            .entry((reception.key, id.producer, conn))
+            .or_insert(0);
         if *last >= index {
             let text = format!(
                 "{:?} got frame {index} of producer {} connection {conn} after its frame {last}",
@@ -371,9 +404,15 @@ impl History {
                 .copied()
                 .filter(|id| self.sent[id].promise == Promise::Durable)
                 .collect();
-            let visible = durable.iter().filter(|id| self.is_visible(**id, *tx)).count();
+            let visible = durable
+                .iter()
+                .filter(|id| self.is_visible(**id, *tx))
+                .count();
             if visible != 0 && visible != durable.len() {
-                broken.push(format!("{tx:?}: {visible} of {} messages are visible", durable.len()));
+                broken.push(format!(
+                    "{tx:?}: {visible} of {} messages are visible",
+                    durable.len()
+                ));
             }
         }
         for text in broken {
@@ -382,14 +421,26 @@ impl History {
     }
 
     fn is_visible(&self, id: SendId, tx: TxId) -> bool {
-        let least = Attempt { id, conn: 0, index: 0, tx: 0 };
-        let mut of_id = self.visible.range(least..).take_while(|attempt| attempt.id == id);
+        let least = Attempt {
+            id,
+            conn: 0,
+            index: 0,
+            tx: 0,
+        };
+        let mut of_id = self
+            .visible
+            .range(least..)
+            .take_while(|attempt| attempt.id == id);
         of_id.any(|attempt| tx_of(attempt) == tx)
     }
 }
 
 fn tx_of(attempt: &Attempt) -> TxId {
-    TxId { client: attempt.id.producer, conn: attempt.conn, tx: attempt.tx }
+    TxId {
+        client: attempt.id.producer,
+        conn: attempt.conn,
+        tx: attempt.tx,
+    }
 }
 
 #[cfg(test)]

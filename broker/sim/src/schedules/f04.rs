@@ -3,9 +3,7 @@
 
 use crate::stage::{Judged, Stage};
 
-pub(super) fn f4_a_power_cut_member_in_the_first_quorum_loses_nothing(
-    stage: &mut Stage,
-) -> Judged {
+pub(super) fn f4_a_power_cut_member_in_the_first_quorum_loses_nothing(stage: &mut Stage) -> Judged {
     let mut master = stage.master(None)?;
     for _ in 0..4 {
         let (one, two) = (stage.others(master)[0], stage.others(master)[1]);

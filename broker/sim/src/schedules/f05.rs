@@ -16,7 +16,9 @@ pub(super) fn f5_acks_of_a_catch_up_commit_nothing_by_themselves(stage: &mut Sta
     // Large, so that each travels alone and the EpochStart behind them apart.
     stage.offer_large(2, 1_200_000);
     stage.until("the first alone has more", |world| {
-        world.nodes[first].machine().is_some_and(|m| m.offsets().synced.0 >= common.0 + 2)
+        world.nodes[first]
+            .machine()
+            .is_some_and(|m| m.offsets().synced.0 >= common.0 + 2)
     })?;
     let alone = stage.offsets(first).synced;
     stage.kill(first);
@@ -26,7 +28,9 @@ pub(super) fn f5_acks_of_a_catch_up_commit_nothing_by_themselves(stage: &mut Sta
     stage.frames(Kind::Append, first, None, Verdict::Hold);
     stage.start(first);
     stage.until("it leads again", |world| {
-        world.nodes[first].machine().is_some_and(|m| m.offsets().appended > alone)
+        world.nodes[first]
+            .machine()
+            .is_some_and(|m| m.offsets().appended > alone)
     })?;
     stage.bring_up_to(first, one, alone)?;
     stage.must(

@@ -17,20 +17,28 @@ pub(super) fn h2_no_ack_by_an_fdatasync_that_ends_after_the_promise(stage: &mut 
     // Two batches: the first one's fdatasync is out when the second is appended.
     stage.offer(1);
     stage.until("x is on its way to the slave's disk", |world| {
-        world.nodes[slave].machine().is_some_and(|m| m.offsets().appended > before)
+        world.nodes[slave]
+            .machine()
+            .is_some_and(|m| m.offsets().appended > before)
     })?;
     let first = stage.offsets(slave).appended;
     stage.offer(1);
     stage.until("y is behind it", |world| {
-        world.nodes[slave].machine().is_some_and(|m| m.offsets().appended > first)
-            || world.nodes[master].machine().is_some_and(|m| m.offsets().appended > first)
+        world.nodes[slave]
+            .machine()
+            .is_some_and(|m| m.offsets().appended > first)
+            || world.nodes[master]
+                .machine()
+                .is_some_and(|m| m.offsets().appended > first)
     })?;
     // The slave no longer hears the master, but its acks would still arrive.
     stage.cut(master, slave);
     stage.frames(Kind::Append, other, None, Verdict::Hold);
     stage.frames(Kind::Promised, slave, None, Verdict::Copy);
     stage.until("the slave promised another", |world| {
-        world.nodes[slave].machine().is_some_and(|m| m.promise().member.ordinal as usize == other)
+        world.nodes[slave]
+            .machine()
+            .is_some_and(|m| m.promise().member.ordinal as usize == other)
     })?;
     for _ in 0..6 {
         stage.world.let_through(slave, 1);
@@ -58,7 +66,9 @@ pub(super) fn h2_a_master_does_not_count_itself_after_promising_another(
     stage.world.nodes[master].disk.hang();
     stage.offer(1);
     stage.until("the slave has x on its disk", |world| {
-        world.nodes[slave].machine().is_some_and(|m| m.offsets().synced > before)
+        world.nodes[slave]
+            .machine()
+            .is_some_and(|m| m.offsets().synced > before)
     })?;
     let acks = stage.world.take_kept(|kept| kept.peek.kind == Kind::Ack);
     stage.must(!acks.is_empty(), "the ack of x is held")?;
@@ -68,7 +78,9 @@ pub(super) fn h2_a_master_does_not_count_itself_after_promising_another(
     stage.cut(master, slave);
     stage.cut(master, other);
     stage.until("the master promised another", |world| {
-        world.nodes[master].machine().is_some_and(|m| m.promise().member.ordinal as usize == other)
+        world.nodes[master]
+            .machine()
+            .is_some_and(|m| m.promise().member.ordinal as usize == other)
     })?;
     for ack in &acks {
         stage.world.deliver_kept(ack);

@@ -18,7 +18,9 @@ pub(super) fn h3_records_of_an_older_epoch_are_not_committed_by_counting(
     stage.frames(Kind::Append, first, None, Verdict::Hold);
     stage.offer_large(1, 1_200_000);
     stage.until("x is on the first master's disk", |world| {
-        world.nodes[first].machine().is_some_and(|m| m.offsets().synced > common)
+        world.nodes[first]
+            .machine()
+            .is_some_and(|m| m.offsets().synced > common)
     })?;
     let x = stage.offsets(first).appended;
     stage.kill(first);
@@ -29,11 +31,16 @@ pub(super) fn h3_records_of_an_older_epoch_are_not_committed_by_counting(
     stage.frames(Kind::Append, third, None, Verdict::Hold);
     stage.until("another has an EpochStart on its disk", |world| {
         [second, third].iter().any(|node| {
-            world.nodes[*node].machine().is_some_and(|m| m.offsets().synced > common)
+            world.nodes[*node]
+                .machine()
+                .is_some_and(|m| m.offsets().synced > common)
         })
     })?;
-    let rival =
-        if stage.offsets(second).synced > common { second } else { third };
+    let rival = if stage.offsets(second).synced > common {
+        second
+    } else {
+        third
+    };
     let voter = if rival == second { third } else { second };
     stage.kill(rival);
     stage.world.clear_rules();
@@ -42,19 +49,30 @@ pub(super) fn h3_records_of_an_older_epoch_are_not_committed_by_counting(
     stage.start(first);
     stage.frames(Kind::Append, first, voter, Verdict::Hold);
     stage.until("the first leads again", |world| {
-        world.nodes[first].machine().is_some_and(|m| m.offsets().appended > x)
+        world.nodes[first]
+            .machine()
+            .is_some_and(|m| m.offsets().appended > x)
     })?;
     stage.bring_up_to(first, voter, x)?;
-    stage.must(stage.offsets(voter).synced == x, "the voter has x and nothing above it")?;
+    stage.must(
+        stage.offsets(voter).synced == x,
+        "the voter has x and nothing above it",
+    )?;
     stage.pass(100)?;
-    stage.must(stage.offsets(first).committed < x, "x is on two disks and not committed")?;
+    stage.must(
+        stage.offsets(first).committed < x,
+        "x is on two disks and not committed",
+    )?;
     // The rival comes back: its log is the better one.
     stage.kill(first);
     stage.world.clear_rules();
     stage.world.take_kept(|_| true);
     stage.start(rival);
     let next = stage.master(None)?;
-    stage.must(next == rival || next == voter, "one of the two others leads")?;
+    stage.must(
+        next == rival || next == voter,
+        "one of the two others leads",
+    )?;
     stage.produce(2)?;
     stage.start(first);
     stage.finish()

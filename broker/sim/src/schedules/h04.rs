@@ -24,9 +24,14 @@ pub(super) fn h4_a_late_doubled_append_cuts_nothing(stage: &mut Stage) -> Judged
     stage.produce(3)?;
     let acknowledged = stage.offsets(slave).synced;
     // The old connection lives on beside the new one; the copies come out of it.
-    let ending = Ending::Lingers { linger: Duration::from_secs(2), copies: 0 };
+    let ending = Ending::Lingers {
+        linger: Duration::from_secs(2),
+        copies: 0,
+    };
     stage.world.break_link(master, slave, ending);
-    let copies = stage.world.take_kept(|kept| kept.to == slave && kept.peek.batches > 0);
+    let copies = stage
+        .world
+        .take_kept(|kept| kept.to == slave && kept.peek.batches > 0);
     stage.must(!copies.is_empty(), "there is an Append to repeat")?;
     for copy in &copies {
         stage.world.deliver_kept(copy);

@@ -14,7 +14,9 @@ pub(super) fn h5_a_divergent_synced_tail_is_not_acknowledged(stage: &mut Stage) 
     stage.frames(Kind::Append, old, None, Verdict::Hold);
     stage.offer(1);
     stage.until("the old master alone has x", |world| {
-        world.nodes[old].machine().is_some_and(|m| m.offsets().synced > common)
+        world.nodes[old]
+            .machine()
+            .is_some_and(|m| m.offsets().synced > common)
     })?;
     stage.isolate(old);
     stage.world.clear_rules();

@@ -7,9 +7,7 @@ use crate::peek::Kind;
 use crate::stage::{Judged, Stage};
 use crate::world::Verdict;
 
-pub(super) fn h7_a_rolled_back_volume_is_recognised_and_does_not_vote(
-    stage: &mut Stage,
-) -> Judged {
+pub(super) fn h7_a_rolled_back_volume_is_recognised_and_does_not_vote(stage: &mut Stage) -> Judged {
     let master = stage.master(None)?;
     let (victim, other) = (stage.others(master)[0], stage.others(master)[1]);
     stage.produce(3)?;
@@ -32,11 +30,16 @@ pub(super) fn h7_a_rolled_back_volume_is_recognised_and_does_not_vote(
     stage.start(victim);
     // Victim and the other one are a majority, but only one of them has a vote.
     stage.pass(12_000)?;
-    stage.must(stage.world.master().is_none(), "the forgetful member helps nobody to reign")?;
+    stage.must(
+        stage.world.master().is_none(),
+        "the forgetful member helps nobody to reign",
+    )?;
     stage.start(master);
     stage.master(None)?;
     stage.until("the victim knows what it is", |world| {
-        world.nodes[victim].machine().is_some_and(|m| m.log_state() == LogState::DataLoss)
+        world.nodes[victim]
+            .machine()
+            .is_some_and(|m| m.log_state() == LogState::DataLoss)
     })?;
     stage.finish()
 }
@@ -54,13 +57,17 @@ pub(super) fn h7_a_slave_that_had_to_cut_is_not_accused(stage: &mut Stage) -> Ju
     stage.world.nodes[master].disk.hang();
     stage.offer(1);
     stage.until("the first one is out to the master's disk", |world| {
-        world.nodes[slave].machine().is_some_and(|m| m.offsets().synced > before)
+        world.nodes[slave]
+            .machine()
+            .is_some_and(|m| m.offsets().synced > before)
     })?;
     stage.offer(8);
     stage.pass(100)?;
     stage.world.let_through(master, 1);
     stage.until("the slave has acknowledged what nobody else has", |world| {
-        world.nodes[slave].machine().is_some_and(|m| m.offsets().synced.0 >= before.0 + 9)
+        world.nodes[slave]
+            .machine()
+            .is_some_and(|m| m.offsets().synced.0 >= before.0 + 9)
     })?;
     let acknowledged = stage.offsets(slave).synced;
     // The other one hears of the ack with the next heartbeats, and stores it within a second.
@@ -71,11 +78,17 @@ pub(super) fn h7_a_slave_that_had_to_cut_is_not_accused(stage: &mut Stage) -> Ju
     stage.world.unhang_disk(master);
     stage.start(master);
     let next = stage.master(None)?;
-    stage.must(stage.offsets(next).appended < acknowledged, "the new log is the shorter one")?;
+    stage.must(
+        stage.offsets(next).appended < acknowledged,
+        "the new log is the shorter one",
+    )?;
     // It is made to cut; then it is asked for its promise again and again.
     stage.start(slave);
     stage.in_step()?;
-    stage.must(stage.offsets(slave).synced < acknowledged, "the slave had to cut")?;
+    stage.must(
+        stage.offsets(slave).synced < acknowledged,
+        "the slave had to cut",
+    )?;
     let next = stage.master(None)?;
     stage.kill(next);
     stage.master(Some(next))?;

@@ -16,10 +16,16 @@ pub(super) fn h8_a_majority_of_empty_volumes_founds_nothing(stage: &mut Stage) -
         stage.start(node);
     }
     stage.pass(10_000)?;
-    stage.must(stage.world.master().is_none(), "two blank members have no master")?;
+    stage.must(
+        stage.world.master().is_none(),
+        "two blank members have no master",
+    )?;
     stage.start(master);
     stage.pass(15_000)?;
-    stage.must(stage.world.master().is_none(), "nor have they with the third one's data")?;
+    stage.must(
+        stage.world.master().is_none(),
+        "nor have they with the third one's data",
+    )?;
     let reigns = stage.world.counts().reigns;
     stage.must(reigns == 1, "ports were opened once, by the first master")
 }

@@ -15,7 +15,10 @@ pub(super) fn h11_what_a_failed_fdatasync_lost_is_written_again(stage: &mut Stag
         world.nodes[victim].run() > run && world.nodes[victim].is_alive()
     })?;
     stage.in_step()?;
-    stage.must(stage.world.counts().aborts == 1, "a failed fdatasync ends the process")?;
+    stage.must(
+        stage.world.counts().aborts == 1,
+        "a failed fdatasync ends the process",
+    )?;
     // From here the victim's disk is one of the two that hold what is acknowledged.
     stage.kill(other);
     stage.produce(4)?;

@@ -15,7 +15,13 @@ pub(super) fn h16_an_expired_lease_unseats_nobody(stage: &mut Stage) -> Judged {
     stage.world.set_lease_away(0);
     stage.pass(5_000)?;
     stage.produce(1)?;
-    stage.must(stage.world.counts().reigns == reigns, "the same master all the while")?;
-    stage.must(stage.world.master() == Some(master), "it is still the first one")?;
+    stage.must(
+        stage.world.counts().reigns == reigns,
+        "the same master all the while",
+    )?;
+    stage.must(
+        stage.world.master() == Some(master),
+        "it is still the first one",
+    )?;
     stage.finish()
 }

@@ -13,9 +13,16 @@ pub(super) fn h19_an_absurd_epoch_in_the_lease_is_ignored(stage: &mut Stage) -> 
     });
     let next = stage.master(None)?;
     stage.must(next != master, "another leads")?;
-    let epoch = stage.world.nodes[next].machine().map(|m| m.promise().epoch.0);
-    stage.must(epoch.is_some_and(|epoch| epoch < 1_000), "its epoch is an ordinary one")?;
-    stage.until("the Lease is mended", |world| world.lease.current().record.epoch < 1_000)?;
+    let epoch = stage.world.nodes[next]
+        .machine()
+        .map(|m| m.promise().epoch.0);
+    stage.must(
+        epoch.is_some_and(|epoch| epoch < 1_000),
+        "its epoch is an ordinary one",
+    )?;
+    stage.until("the Lease is mended", |world| {
+        world.lease.current().record.epoch < 1_000
+    })?;
     stage.start(master);
     stage.produce(2)?;
     stage.finish()

@@ -16,7 +16,10 @@ pub(super) fn h20_a_zombie_master_hands_out_nothing(stage: &mut Stage) -> Judged
     let committed = stage.offsets(master).committed;
     stage.world.resume(master);
     stage.pass(50)?;
-    stage.must(stage.world.counts().deliveries == deliveries, "the zombie hands out nothing")?;
+    stage.must(
+        stage.world.counts().deliveries == deliveries,
+        "the zombie hands out nothing",
+    )?;
     stage.until("the zombie is a slave", |world| {
         world.nodes[master].role() == tandemmq_cluster::Role::Slave
     })?;

@@ -22,7 +22,10 @@ pub(super) fn h24_a_fetch_of_a_ballot_that_was_left_is_not_served(stage: &mut St
     stage.frames(Kind::Fetch, behind, None, Verdict::Hold);
     stage.kill(master);
     let fetch = |world: &crate::world::World| {
-        world.kept().iter().any(|kept| kept.peek.kind == Kind::Fetch)
+        world
+            .kept()
+            .iter()
+            .any(|kept| kept.peek.kind == Kind::Fetch)
     };
     stage.until("the candidate that is behind asks for records", fetch)?;
     let fetches = stage.world.take_kept(|kept| kept.peek.kind == Kind::Fetch);
@@ -35,7 +38,10 @@ pub(super) fn h24_a_fetch_of_a_ballot_that_was_left_is_not_served(stage: &mut St
     stage.must(next != behind, "another one leads in a later epoch")?;
     stage.frames(Kind::Fetched, server, behind, Verdict::Copy);
     stage.rejoin(behind);
-    stage.until("the two are linked again", |world| world.net.outbound(behind, server).is_some())?;
+    stage.until("the two are linked again", |world| {
+        world.net.outbound(behind, server).is_some() && world.net.outbound(server, behind).is_some()
+    })?;
+    stage.pass(5)?;
     for frame in fetches.iter().filter(|kept| kept.to == server) {
         stage.world.deliver_kept(frame);
     }

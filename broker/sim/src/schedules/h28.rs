@@ -25,7 +25,10 @@ pub(super) fn h28_members_of_another_group_than_the_leases_stay_strangers(
         stage.start(node);
     }
     stage.pass(12_000)?;
-    stage.must(stage.world.master().is_none(), "nobody stands for a foreign name")?;
+    stage.must(
+        stage.world.master().is_none(),
+        "nobody stands for a foreign name",
+    )?;
     // Once the Lease is mended they are members again, from their next start on.
     stage.world.lease.edit(|record| record.group = own);
     for node in 0..3 {
@@ -33,6 +36,9 @@ pub(super) fn h28_members_of_another_group_than_the_leases_stay_strangers(
         stage.start(node);
     }
     stage.master(None)?;
-    stage.must(stage.offsets(master).appended.0 > 0, "nothing was thrown away meanwhile")?;
+    stage.must(
+        stage.offsets(master).appended.0 > 0,
+        "nothing was thrown away meanwhile",
+    )?;
     stage.finish()
 }

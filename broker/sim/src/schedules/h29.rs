@@ -17,7 +17,9 @@ pub(super) fn h29_a_promise_to_a_dead_candidate_is_outbid(stage: &mut Stage) -> 
     stage.cut(master, candidate);
     stage.until("one slave promised the other", |world| {
         let promised = |node: usize, of: usize| {
-            world.nodes[node].machine().is_some_and(|m| m.promise().member.ordinal as usize == of)
+            world.nodes[node]
+                .machine()
+                .is_some_and(|m| m.promise().member.ordinal as usize == of)
         };
         promised(slave, candidate) || promised(candidate, slave)
     })?;

@@ -43,8 +43,12 @@ impl World {
             .cloned()
             .map(|plan| Program::Producer(Producer::new(plan)))
             .collect();
-        let consumers =
-            self.plan.consumers.iter().cloned().map(|p| Program::Consumer(Consumer::new(p)));
+        let consumers = self
+            .plan
+            .consumers
+            .iter()
+            .cloned()
+            .map(|p| Program::Consumer(Consumer::new(p)));
         for program in producers.into_iter().chain(consumers.collect::<Vec<_>>()) {
             self.add_client(program);
         }
@@ -54,7 +58,8 @@ impl World {
     pub(crate) fn add_client(&mut self, program: Program) -> usize {
         let index = self.clients.len();
         let rng = self.streams.clients.split();
-        self.clients.push(Client::new(index as u32 + 1, program, rng));
+        self.clients
+            .push(Client::new(index as u32 + 1, program, rng));
         self.dial_soon(index);
         index
     }
@@ -64,7 +69,8 @@ impl World {
         let nodes = self.nodes.len();
         let node = self.clients[client].choose_node(nodes);
         let wait = self.clients[client].rng().millis(1, 60);
-        self.agenda.after(wait, Happening::ClientDial { client, node });
+        self.agenda
+            .after(wait, Happening::ClientDial { client, node });
     }
 
     /// A slave's port refuses at once; a stopped process's kernel lets the client in and says
@@ -72,11 +78,13 @@ impl World {
     pub(super) fn client_dials(&mut self, client: usize, node: usize) {
         let back = self.client_latency();
         if !self.nodes[node].listens() {
-            self.agenda.after(back, Happening::ClientLost { client, conn: None });
+            self.agenda
+                .after(back, Happening::ClientLost { client, conn: None });
             return;
         }
         if self.nodes[node].is_paused() {
-            self.agenda.after(SILENT_DIAL, Happening::ClientLost { client, conn: None });
+            self.agenda
+                .after(SILENT_DIAL, Happening::ClientLost { client, conn: None });
             return;
         }
         self.next_conn += 1;
@@ -94,12 +102,15 @@ impl World {
             },
         );
         self.nodes[node].add_session(conn);
-        self.note(Step::Client, &[1, client as u64, node as u64, conn.0], || {
-            format!("client {client} is let in by {node} as connection {conn}")
-        });
+        self.note(
+            Step::Client,
+            &[1, client as u64, node as u64, conn.0],
+            || format!("client {client} is let in by {node} as connection {conn}"),
+        );
         let at = now + back;
         self.client_conn(conn).to_client = at;
-        self.agenda.at(at, Happening::ClientConnected { client, conn });
+        self.agenda
+            .at(at, Happening::ClientConnected { client, conn });
         self.wake(node);
     }
 
@@ -119,7 +130,9 @@ impl World {
 
     pub(super) fn client_lost(&mut self, client: usize, conn: Option<ConnId>) {
         if let Some(conn) = conn {
-            let Some(open) = self.conns.get_mut(&conn) else { return };
+            let Some(open) = self.conns.get_mut(&conn) else {
+                return;
+            };
             if !std::mem::replace(&mut open.client_open, false) {
                 return;
             }
@@ -133,13 +146,10 @@ impl World {
     }
 
     pub(super) fn client_wakes(&mut self, client: usize, conn: u32) {
-        let Place::Connected(open) = self.clients[client].place else { return };
-        if self.clients[client].conn_number() != conn {
+        let Place::Connected(open) = self.clients[client].place else {
             return;
-        }
-        if self.script.client_stands_still(client) {
-            let again = Happening::ClientWake { client, conn };
-            self.agenda.after(Duration::from_millis(5), again);
+        };
+        if self.clients[client].conn_number() != conn {
             return;
         }
         let wall = self.wall_ms();
@@ -155,12 +165,20 @@ impl World {
 
     fn do_actions(&mut self, client: usize) {
         while let Some(action) = self.clients[client].next_action() {
-            let Place::Connected(conn) = self.clients[client].place else { return };
+            let Place::Connected(conn) = self.clients[client].place else {
+                return;
+            };
             match action {
-                Action::Command(command) => self.send_command(conn, command),
+                Action::Command(command) => self.send_command(conn, *command),
                 Action::Wake(after) => {
                     let number = self.clients[client].conn_number();
-                    self.agenda.after(after, Happening::ClientWake { client, conn: number });
+                    self.agenda.after(
+                        after,
+                        Happening::ClientWake {
+                            client,
+                            conn: number,
+                        },
+                    );
                 }
                 Action::Close => self.client_closes(client, conn),
             }
@@ -179,7 +197,8 @@ impl World {
         let open = self.client_conn(conn);
         open.to_server = open.to_server.max(now + latency);
         let at = open.to_server;
-        self.agenda.at(at, Happening::CommandArrives { conn, command });
+        self.agenda
+            .at(at, Happening::CommandArrives { conn, command });
     }
 
     /// The client goes; the broker hears of it after what is on its way.
@@ -196,10 +215,16 @@ impl World {
 
     /// The connection breaks: the client knows at once, the broker perhaps much later.
     pub(crate) fn break_client(&mut self, client: usize) {
-        let Place::Connected(conn) = self.clients[client].place else { return };
+        let Place::Connected(conn) = self.clients[client].place else {
+            return;
+        };
         let half_open = self.streams.faults.permille(300);
         let rng = &mut self.streams.faults;
-        let told = if half_open { rng.millis(50, 3_000) } else { rng.millis(0, 5) };
+        let told = if half_open {
+            rng.millis(50, 3_000)
+        } else {
+            rng.millis(0, 5)
+        };
         let at = self.agenda.now() + told;
         self.agenda.at(at, Happening::SessionEnds { conn });
         self.client_lost(client, Some(conn));
@@ -207,7 +232,8 @@ impl World {
 
     fn plan_patience(&mut self, client: usize) {
         let conn = self.clients[client].conn_number();
-        self.agenda.after(PATIENCE, Happening::ClientPatience { client, conn });
+        self.agenda
+            .after(PATIENCE, Happening::ClientPatience { client, conn });
     }
 
     pub(super) fn client_patience(&mut self, client: usize, conn: u32) {
@@ -223,9 +249,13 @@ impl World {
     }
 
     pub(super) fn command_arrives(&mut self, conn: ConnId, command: Command) {
-        let Some(open) = self.conns.get(&conn).filter(|open| open.server_open) else { return };
+        let Some(open) = self.conns.get(&conn).filter(|open| open.server_open) else {
+            return;
+        };
         let node = open.node;
-        self.note(Step::Client, &[4, conn.0], || format!("{node} gets on {conn}: {command:?}"));
+        self.note(Step::Client, &[4, conn.0], || {
+            format!("{node} gets on {conn}: {command:?}")
+        });
         if let Some(session) = self.nodes[node].session(conn) {
             session.handle_input(command);
         }
@@ -233,7 +263,9 @@ impl World {
     }
 
     pub(super) fn session_ends(&mut self, conn: ConnId) {
-        let Some(open) = self.conns.get_mut(&conn) else { return };
+        let Some(open) = self.conns.get_mut(&conn) else {
+            return;
+        };
         let was_open = std::mem::replace(&mut open.server_open, false);
         let node = open.node;
         self.forget_if_closed(conn);
@@ -251,22 +283,32 @@ impl World {
         if self.nodes[node].is_paused() {
             return;
         }
-        let Some(session) = self.nodes[node].session(conn) else { return };
+        let Some(session) = self.nodes[node].session(conn) else {
+            return;
+        };
         if session.writing || !session.wants_write() {
             return;
         }
         session.writing = true;
         // Mostly at once; now and then the client does not read for a while.
         let rng = &mut self.streams.clients;
-        let wait = if rng.permille(4) { rng.millis(100, 2_500) } else { rng.micros(5, 80) };
+        let wait = if rng.permille(4) {
+            rng.millis(100, 2_500)
+        } else {
+            rng.micros(5, 80)
+        };
         self.agenda.after(wait, Happening::SessionWrites { conn });
     }
 
     pub(super) fn session_writes(&mut self, conn: ConnId) {
-        let Some(node) = self.conns.get(&conn).map(|open| open.node) else { return };
+        let Some(node) = self.conns.get(&conn).map(|open| open.node) else {
+            return;
+        };
         let now = self.nodes[node].clock(self.agenda.now()).boot;
         let paused = self.nodes[node].is_paused();
-        let Some(session) = self.nodes[node].session(conn) else { return };
+        let Some(session) = self.nodes[node].session(conn) else {
+            return;
+        };
         session.writing = false;
         if paused {
             return; // Planned again when the process goes on.
@@ -292,7 +334,14 @@ impl World {
         mode: tandemmq_model::AckMode,
         kind: SubscriptionKind,
     ) {
-        let Delivery::Message { message_id, message, .. } = delivery else { return };
+        let Delivery::Message {
+            message_id,
+            message,
+            ..
+        } = delivery
+        else {
+            return;
+        };
         let _ = node;
         if kind == SubscriptionKind::Consumer
             && let Some(attempt) = Attempt::find(&message.body)
@@ -304,23 +353,41 @@ impl World {
     fn travel_to_client(&mut self, conn: ConnId, out: Out) {
         let latency = self.client_latency();
         let now = self.agenda.now();
-        let Some(open) = self.conns.get_mut(&conn) else { return };
+        let Some(open) = self.conns.get_mut(&conn) else {
+            return;
+        };
         open.to_client = open.to_client.max(now + latency);
         let at = open.to_client;
         let arrives = match out {
             Out::Delivery(delivery, _) => Happening::DeliveryArrives { conn, delivery },
-            Out::Reply { request, outcome, epoch } => {
-                Happening::ReplyArrives { conn, request, outcome, epoch }
-            }
+            Out::Reply {
+                request,
+                outcome,
+                epoch,
+            } => Happening::ReplyArrives {
+                conn,
+                request,
+                outcome,
+                epoch,
+            },
         };
         self.agenda.at(at, arrives);
     }
 
     pub(super) fn delivery_arrives(&mut self, conn: ConnId, delivery: &Delivery) {
-        let Some(client) = self.listening_client(conn) else { return };
-        self.note(Step::Client, &[5, conn.0, delivery_number(delivery)], || {
-            format!("client {client} gets on {conn}: {}", brief_delivery(delivery))
-        });
+        let Some(client) = self.listening_client(conn) else {
+            return;
+        };
+        self.note(
+            Step::Client,
+            &[5, conn.0, delivery_number(delivery)],
+            || {
+                format!(
+                    "client {client} gets on {conn}: {}",
+                    brief_delivery(delivery)
+                )
+            },
+        );
         let order = self.order_on(conn);
         self.clients[client].delivered(delivery, order, &mut self.history);
         self.do_actions(client);
@@ -333,7 +400,9 @@ impl World {
         outcome: &Outcome,
         epoch: Epoch,
     ) {
-        let Some(client) = self.listening_client(conn) else { return };
+        let Some(client) = self.listening_client(conn) else {
+            return;
+        };
         self.note(Step::Client, &[6, conn.0, request], || {
             format!("client {client} hears on {conn}: request {request} {outcome:?}")
         });
@@ -343,12 +412,20 @@ impl World {
     }
 
     /// The machine answers a request: the oracle compares it with the committed log (I9).
-    pub(super) fn check_reply(&mut self, conn: ConnId, request: u64, outcome: &Outcome, epoch: Epoch) {
+    pub(super) fn check_reply(
+        &mut self,
+        conn: ConnId,
+        request: u64,
+        outcome: &Outcome,
+        epoch: Epoch,
+    ) {
         match outcome {
             Outcome::Done => self.counts.receipts += 1,
             Outcome::Refused(_) => self.counts.refusals += 1,
         }
-        let Some(client) = self.listening_client(conn) else { return };
+        let Some(client) = self.listening_client(conn) else {
+            return;
+        };
         self.clients[client].answered_by_master(request, outcome, epoch, &mut self.history);
         if *outcome != Outcome::Done {
             return;
@@ -368,28 +445,44 @@ impl World {
     }
 
     fn missing_of(&self, client: usize, attempts: &[Attempt]) -> Option<Attempt> {
-        let Program::Producer(producer) = &self.clients[client].program else { return None };
+        let Program::Producer(producer) = &self.clients[client].program else {
+            return None;
+        };
         if !producer.is_durable() {
             return None;
         }
-        attempts.iter().find(|attempt| !self.group.has_committed(attempt)).copied()
+        attempts
+            .iter()
+            .find(|attempt| !self.group.has_committed(attempt))
+            .copied()
     }
 
     /// A connection of this process is over because the process, or its reign, is.
     pub(super) fn drop_sessions(&mut self, node: usize, sessions: Vec<ConnId>, told: Duration) {
         for conn in sessions {
-            let Some(open) = self.conns.get_mut(&conn) else { continue };
+            let Some(open) = self.conns.get_mut(&conn) else {
+                continue;
+            };
             open.server_open = false;
             let client = open.client;
             let at = (self.agenda.now() + told).max(open.to_client);
-            self.agenda.at(at, Happening::ClientLost { client, conn: Some(conn) });
+            self.agenda.at(
+                at,
+                Happening::ClientLost {
+                    client,
+                    conn: Some(conn),
+                },
+            );
             self.forget_if_closed(conn);
         }
         let _ = node;
     }
 
     fn listening_client(&self, conn: ConnId) -> Option<usize> {
-        self.conns.get(&conn).filter(|open| open.client_open).map(|open| open.client)
+        self.conns
+            .get(&conn)
+            .filter(|open| open.client_open)
+            .map(|open| open.client)
     }
 
     /// Whether first deliveries on this connection have an order to keep; a connection that the
@@ -404,7 +497,11 @@ impl World {
     }
 
     fn forget_if_closed(&mut self, conn: ConnId) {
-        if self.conns.get(&conn).is_some_and(|open| !open.client_open && !open.server_open) {
+        if self
+            .conns
+            .get(&conn)
+            .is_some_and(|open| !open.client_open && !open.server_open)
+        {
             self.conns.remove(&conn);
         }
     }
@@ -414,21 +511,36 @@ impl World {
     }
 
     fn client_conn(&mut self, conn: ConnId) -> &mut ClientConn {
-        self.conns.get_mut(&conn).expect("a client speaks only on a connection it has")
+        self.conns
+            .get_mut(&conn)
+            .expect("a client speaks only on a connection it has")
     }
 }
 
 fn delivery_number(delivery: &Delivery) -> u64 {
     match delivery {
-        Delivery::Message { message_id: MessageId::Persistent(_, offset), .. } => offset.0,
-        Delivery::Message { message_id: MessageId::Transient(_, count), .. } => !count,
+        Delivery::Message {
+            message_id: MessageId::Persistent(_, offset),
+            ..
+        } => offset.0,
+        Delivery::Message {
+            message_id: MessageId::Transient(_, count),
+            ..
+        } => !count,
         Delivery::End { .. } => 0,
     }
 }
 
 fn brief_delivery(delivery: &Delivery) -> String {
     match delivery {
-        Delivery::Message { subscription, id, message_id, destination, redelivered, .. } => format!(
+        Delivery::Message {
+            subscription,
+            id,
+            message_id,
+            destination,
+            redelivered,
+            ..
+        } => format!(
             "subscription {subscription} delivery {id} message {message_id} of {destination}{}",
             if *redelivered { " redelivered" } else { "" }
         ),

@@ -38,17 +38,33 @@ impl World {
     ) {
         let there = self.lease_latency();
         let timeout = Timing::default().lease_timeout;
-        let unknown = Happening::LeaseAnswer { node, run, id, answer: LeaseAnswer::Unknown };
+        let unknown = Happening::LeaseAnswer {
+            node,
+            run,
+            id,
+            answer: LeaseAnswer::Unknown,
+        };
         let fate = self.lease_fate();
         self.note(Step::Lease, &[1, node as u64, id.0, fate as u64], || {
             format!("{node} calls the Lease ({fate:?}): {}", brief(&request))
         });
-        let call = |answer| Happening::LeaseCall { node, run, id, request, answer };
+        let call = |answer| Happening::LeaseCall {
+            node,
+            run,
+            id,
+            request,
+            answer,
+        };
         match fate {
             Fate::Fine => self.agenda.after(there, call(AnswerWanted::Yes)),
             Fate::Unavailable => {
                 let answer = LeaseAnswer::Unavailable("the store is away".to_owned());
-                let answer = Happening::LeaseAnswer { node, run, id, answer };
+                let answer = Happening::LeaseAnswer {
+                    node,
+                    run,
+                    id,
+                    answer,
+                };
                 self.agenda.after(there * 2, answer);
             }
             Fate::RequestLost => self.agenda.after(timeout, unknown),
@@ -75,7 +91,15 @@ impl World {
         let answer = self.lease.call(request);
         if wanted == AnswerWanted::Yes {
             let back = self.lease_latency();
-            self.agenda.after(back, Happening::LeaseAnswer { node, run, id, answer });
+            self.agenda.after(
+                back,
+                Happening::LeaseAnswer {
+                    node,
+                    run,
+                    id,
+                    answer,
+                },
+            );
         }
     }
 
@@ -89,9 +113,11 @@ impl World {
         if !self.nodes[node].is_run(run) {
             return;
         }
-        self.note(Step::Lease, &[2, node as u64, id.0, answer_number(&answer)], || {
-            format!("{node} hears of the Lease: {}", brief_answer(&answer))
-        });
+        self.note(
+            Step::Lease,
+            &[2, node as u64, id.0, answer_number(&answer)],
+            || format!("{node} hears of the Lease: {}", brief_answer(&answer)),
+        );
         self.give(node, Event::Lease(id, answer));
     }
 
@@ -104,7 +130,11 @@ impl World {
         // Drawn in any case, so that a fault that ends changes no later draw.
         let draw = self.streams.lease.below(100);
         if self.lease_faults.away > 0 {
-            return if draw < 60 { Fate::Unavailable } else { Fate::RequestLost };
+            return if draw < 60 {
+                Fate::Unavailable
+            } else {
+                Fate::RequestLost
+            };
         }
         if self.lease_faults.unknown == 0 {
             return Fate::Fine;
@@ -131,13 +161,19 @@ fn answer_number(answer: &LeaseAnswer) -> u64 {
 fn brief(request: &LeaseRequest) -> String {
     match request {
         LeaseRequest::Read => "read".to_owned(),
-        LeaseRequest::Swap { revision, record, .. } => format!(
+        LeaseRequest::Swap {
+            revision, record, ..
+        } => format!(
             "swap {} for holder '{}', epoch {}, master epoch {}, group {}",
             revision.0,
             record.holder,
             record.epoch,
             record.master_epoch,
-            if record.group.is_some() { "named" } else { "none" }
+            if record.group.is_some() {
+                "named"
+            } else {
+                "none"
+            }
         ),
     }
 }

@@ -19,7 +19,8 @@ impl World {
         }
         let rng = &mut self.streams.net;
         let trip = self.net.latency(from, to, rng) + self.net.latency(to, from, rng);
-        self.agenda.after(trip, Happening::Dialled { from, to, run });
+        self.agenda
+            .after(trip, Happening::Dialled { from, to, run });
     }
 
     /// A stopped process dials nobody, but a stopped acceptor's kernel accepts.
@@ -49,13 +50,25 @@ impl World {
         self.counts.late_frames += u64::from(late);
         self.note(Step::Frame, &[2, conn.0, hash_bytes(&frame)], || {
             let word = if late { "late " } else { "" };
-            format!("{from}->{to} link {} {word}arrives {}", conn.0, describe(&frame))
+            format!(
+                "{from}->{to} link {} {word}arrives {}",
+                conn.0,
+                describe(&frame)
+            )
         });
-        self.give(to, Event::PeerFrame { inbound: conn, frame });
+        self.give(
+            to,
+            Event::PeerFrame {
+                inbound: conn,
+                frame,
+            },
+        );
     }
 
     pub(super) fn outbound_ends(&mut self, conn: InboundId, from: usize, to: usize) {
-        self.note(Step::Link, &[2, conn.0], || format!("link {} {from}->{to} down", conn.0));
+        self.note(Step::Link, &[2, conn.0], || {
+            format!("link {} {from}->{to} down", conn.0)
+        });
         if !self.nodes[from].is_alive() {
             return;
         }
@@ -64,7 +77,9 @@ impl World {
     }
 
     pub(super) fn inbound_ends(&mut self, conn: InboundId) {
-        let Some((from, to)) = self.net.ends(conn) else { return };
+        let Some((from, to)) = self.net.ends(conn) else {
+            return;
+        };
         if self.net.forget(conn) {
             self.note(Step::Link, &[3, conn.0], || {
                 format!("link {} {from}->{to} ends at {to}", conn.0)
@@ -81,7 +96,8 @@ impl World {
 
     /// A connection breaks between two living processes.
     pub(crate) fn break_link(&mut self, from: usize, to: usize, ending: Ending) -> bool {
-        self.net.end(from, to, ending, &mut self.agenda, &mut self.streams.net)
+        self.net
+            .end(from, to, ending, &mut self.agenda, &mut self.streams.net)
     }
 
     pub(super) fn redial(&mut self, from: usize, to: usize) {
@@ -97,16 +113,21 @@ impl World {
         if self.violation.is_some() || self.script_takes(from, to, &bytes) {
             return;
         }
-        self.note(Step::Frame, &[1, from as u64, to as u64, hash_bytes(&bytes)], || {
-            format!("{from}->{to} sends {}", describe(&bytes))
-        });
-        self.net.send(from, to, bytes, &mut self.agenda, &mut self.streams.net);
+        self.note(
+            Step::Frame,
+            &[1, from as u64, to as u64, hash_bytes(&bytes)],
+            || format!("{from}->{to} sends {}", describe(&bytes)),
+        );
+        self.net
+            .send(from, to, bytes, &mut self.agenda, &mut self.streams.net);
     }
 
     /// I2 and I13: what a frame says about its sender's disk is true now.
     fn check_claims(&mut self, from: usize, frame: &Bytes) {
         let Some(seen) = peek(frame) else { return };
-        let (Some(ballot), Some((_, offset))) = (seen.ballot, seen.tail) else { return };
+        let (Some(ballot), Some((_, offset))) = (seen.ballot, seen.tail) else {
+            return;
+        };
         // A power cut is tried for every promise, and for a share of the acks: it costs a whole
         // recovery of a copy of the disk.
         let costly = match seen.kind {
@@ -133,8 +154,12 @@ fn describe(frame: &Bytes) -> String {
     match peek(frame) {
         None => format!("{} bytes of no known kind", frame.len()),
         Some(seen) => {
-            let ballot = seen.ballot.map_or_else(String::new, |ballot| format!(" {ballot}"));
-            let tail = seen.tail.map_or_else(String::new, |(e, o)| format!(" tail {e}/{o}"));
+            let ballot = seen
+                .ballot
+                .map_or_else(String::new, |ballot| format!(" {ballot}"));
+            let tail = seen
+                .tail
+                .map_or_else(String::new, |(e, o)| format!(" tail {e}/{o}"));
             let prev = seen.prev.map_or_else(String::new, |(e, o)| {
                 format!(" after {e}/{o}, {} batches", seen.batches)
             });

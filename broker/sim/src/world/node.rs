@@ -21,8 +21,8 @@ use tandemmq_cluster::{
 use tandemmq_engine::EngineConfig;
 use tandemmq_journal::{Batch, JournalConfig, ReadOp};
 use tandemmq_model::{
-    Ballot, BootNonce, ByteString, ConnId, Delivery, Destination, Incarnation, MemberId, MessageId, Now, Offset,
-    Outcome, Time,
+    Ballot, BootNonce, ByteString, ConnId, Delivery, Destination, Incarnation, MemberId, MessageId,
+    Now, Offset, Outcome, Time,
 };
 
 use super::{WALL_ORIGIN_MS, World};
@@ -44,7 +44,7 @@ const READ_BYTES: usize = 1024 * 1024;
 
 /// How a process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Crash {
+pub(crate) enum Crash {
     /// kill -9, or an abort: what was written stays in the page cache.
     Kill,
     /// The host loses its power: what was not synced is lost or torn, and nobody is told.
@@ -62,7 +62,7 @@ struct Clock {
 
 /// One broker.
 #[derive(Debug)]
-pub struct Node {
+pub(crate) struct Node {
     config: NodeConfig,
     clock: Clock,
     pub(crate) disk: Disk,
@@ -71,8 +71,6 @@ pub struct Node {
     paused: bool,
     /// Connections whose other ends have not heard of a power cut.
     orphans: Vec<InboundId>,
-    /// A start is planned.
-    starting: bool,
 }
 
 struct Process {
@@ -89,7 +87,9 @@ struct Process {
 
 impl std::fmt::Debug for Process {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Process").field("member", &self.member).finish_non_exhaustive()
+        f.debug_struct("Process")
+            .field("member", &self.member)
+            .finish_non_exhaustive()
     }
 }
 
@@ -112,45 +112,50 @@ impl Clock {
 
 impl Node {
     /// True while a process exists, paused or not.
-    pub fn is_alive(&self) -> bool {
+    pub(crate) fn is_alive(&self) -> bool {
         self.process.is_some()
     }
 
     /// True while its process stands still.
-    pub fn is_paused(&self) -> bool {
+    pub(crate) fn is_paused(&self) -> bool {
         self.paused
     }
 
     /// True when that run of its process is the present one.
-    pub fn is_run(&self, run: u64) -> bool {
+    pub(crate) fn is_run(&self, run: u64) -> bool {
         self.process.is_some() && self.run == run
     }
 
     /// The number of its present or last run.
-    pub fn run(&self) -> u64 {
+    pub(crate) fn run(&self) -> u64 {
         self.run
     }
 
     /// True when clients may connect.
-    pub fn listens(&self) -> bool {
-        self.process.as_ref().is_some_and(|process| process.listening)
+    pub(crate) fn listens(&self) -> bool {
+        self.process
+            .as_ref()
+            .is_some_and(|process| process.listening)
     }
 
     /// Its role, slave while it is down.
-    pub fn role(&self) -> Role {
+    pub(crate) fn role(&self) -> Role {
         self.machine().map_or(Role::Slave, NodeMachine::role)
     }
 
     /// Its machine while it runs.
-    pub fn machine(&self) -> Option<&NodeMachine> {
+    pub(crate) fn machine(&self) -> Option<&NodeMachine> {
         self.process.as_ref().map(|process| &process.machine)
     }
 
     /// Both its clocks at a true moment.
-    pub fn clock(&self, now: Time) -> Now {
+    pub(crate) fn clock(&self, now: Time) -> Now {
         let true_ms = (WALL_ORIGIN_MS + now.as_nanos() / 1_000_000) as i64;
         let wall_ms = (true_ms + self.clock.wall_offset_ms) as u64;
-        Now { boot: self.clock.boot(now), wall_ms }
+        Now {
+            boot: self.clock.boot(now),
+            wall_ms,
+        }
     }
 
     pub(crate) fn jump_wall(&mut self, by_ms: i64) {
@@ -189,7 +194,11 @@ impl Node {
             log_state: machine.log_state(),
             offsets: machine.offsets(),
             last_crc: journal.last_crc(),
-            epochs: journal.epochs().iter().map(|row| (row.epoch, row.first)).collect(),
+            epochs: journal
+                .epochs()
+                .iter()
+                .map(|row| (row.epoch, row.first))
+                .collect(),
         })
     }
 }
@@ -206,10 +215,13 @@ impl Log for OwnLog<'_> {
         let mut next = from.next();
         let mut found = Vec::new();
         while next <= to {
-            let batches = journal
-                .tail_batches(next, READ_BYTES)
-                .unwrap_or_else(|| self.disk.read_batches(&journal.read_batches(next, READ_BYTES)));
-            let Some(last) = batches.last() else { return found };
+            let batches = journal.tail_batches(next, READ_BYTES).unwrap_or_else(|| {
+                self.disk
+                    .read_batches(&journal.read_batches(next, READ_BYTES))
+            });
+            let Some(last) = batches.last() else {
+                return found;
+            };
             next = last.last().next();
             found.extend(batches);
         }
@@ -234,7 +246,6 @@ impl World {
                 run: 0,
                 paused: false,
                 orphans: Vec::new(),
-                starting: true,
             });
             let wait = self.streams.names.millis(0, 100);
             self.agenda.after(wait, Happening::Start { node: ordinal });
@@ -255,11 +266,13 @@ impl World {
         let seed = self.streams.names.next_u64();
         let config = journal_config(&self.plan);
         let Started { recovered, member } =
-            match self.nodes[node].disk.start(node as u8, incarnation, &config) {
+            match self.nodes[node]
+                .disk
+                .start(node as u8, incarnation, &config)
+            {
                 Ok(started) => started,
                 Err(_) if self.nodes[node].disk.has_failed() => {
                     let wait = self.streams.names.millis(50, 500);
-                    self.nodes[node].starting = true;
                     return self.agenda.after(wait, Happening::Start { node });
                 }
                 Err(why) => {
@@ -275,9 +288,7 @@ impl World {
         let this = &mut self.nodes[node];
         this.run += 1;
         this.paused = false;
-        this.starting = false;
-        let machine =
-            NodeMachine::new(this.config.clone(), boot, seed, recovered, this.clock(now));
+        let machine = NodeMachine::new(this.config.clone(), boot, seed, recovered, this.clock(now));
         this.process = Some(Process {
             machine,
             inbox: VecDeque::new(),
@@ -295,7 +306,14 @@ impl World {
         self.tell_orphans(node, &orphans);
         for to in (0..self.nodes.len()).filter(|to| *to != node) {
             let wait = self.streams.net.micros(100, 3_000);
-            self.agenda.after(wait, Happening::Dial { from: node, to, run });
+            self.agenda.after(
+                wait,
+                Happening::Dial {
+                    from: node,
+                    to,
+                    run,
+                },
+            );
         }
         self.wake(node);
     }
@@ -303,7 +321,9 @@ impl World {
     /// The host is back: its kernel resets what it does not know.
     fn tell_orphans(&mut self, node: usize, orphans: &[InboundId]) {
         for conn in orphans {
-            let Some((from, to)) = self.net.ends(*conn) else { continue };
+            let Some((from, to)) = self.net.ends(*conn) else {
+                continue;
+            };
             let wait = self.net.latency(from, to, &mut self.streams.net);
             let ends = if to == node {
                 Happening::Reset { conn: *conn }
@@ -319,14 +339,17 @@ impl World {
         if !self.nodes[node].is_alive() {
             return;
         }
-        self.note(Step::Process, &[2, node as u64, how as u64], || format!("{node}: {how:?}"));
+        self.note(Step::Process, &[2, node as u64, how as u64], || {
+            format!("{node}: {how:?}")
+        });
         let process = self.nodes[node].process.take().expect("looked above");
         self.nodes[node].paused = false;
         self.nodes[node].disk.process_gone(&mut self.streams.disk);
         let sessions: Vec<ConnId> = process.sessions.keys().copied().collect();
         let told = match how {
             Crash::Kill => {
-                self.net.process_gone(node, &mut self.agenda, &mut self.streams.net);
+                self.net
+                    .process_gone(node, &mut self.agenda, &mut self.streams.net);
                 Duration::from_micros(300)
             }
             Crash::PowerCut => {
@@ -341,26 +364,17 @@ impl World {
     /// Plans the start of a process that is down.
     pub(crate) fn restart_after(&mut self, node: usize, wait: Duration) {
         if !self.nodes[node].is_alive() {
-            self.nodes[node].starting = true;
             self.agenda.after(wait, Happening::Start { node });
         }
-    }
-
-    /// True when it is down and nobody has planned its start.
-    pub(crate) fn is_left_down(&self, node: usize) -> bool {
-        !self.nodes[node].is_alive() && !self.nodes[node].starting
-    }
-
-    /// Somebody else will start it: whoever asks meanwhile must not.
-    pub(crate) fn reserve_start(&mut self, node: usize) {
-        self.nodes[node].starting = true;
     }
 
     /// SIGSTOP: nothing of the process moves; what the kernel does for it goes on.
     pub(crate) fn pause(&mut self, node: usize) {
         if self.nodes[node].is_alive() {
             self.nodes[node].paused = true;
-            self.note(Step::Process, &[3, node as u64], || format!("{node} stands still"));
+            self.note(Step::Process, &[3, node as u64], || {
+                format!("{node} stands still")
+            });
         }
     }
 
@@ -369,7 +383,9 @@ impl World {
         if !std::mem::replace(&mut self.nodes[node].paused, false) {
             return;
         }
-        self.note(Step::Process, &[4, node as u64], || format!("{node} goes on"));
+        self.note(Step::Process, &[4, node as u64], || {
+            format!("{node} goes on")
+        });
         self.wake(node);
         self.start_disk(node);
         let conns: Vec<ConnId> = match &self.nodes[node].process {
@@ -397,7 +413,9 @@ impl World {
 
     fn turn_by(&mut self, node: usize, at: Time) {
         let run = self.nodes[node].run;
-        let Some(process) = &mut self.nodes[node].process else { return };
+        let Some(process) = &mut self.nodes[node].process else {
+            return;
+        };
         if process.turn_at.is_some_and(|planned| planned <= at) {
             return;
         }
@@ -415,7 +433,11 @@ impl World {
         let now = self.nodes[node].clock(self.agenda.now());
         let process = self.nodes[node].process.as_mut().expect("is_run says so");
         process.turn_at = None;
-        if process.machine.poll_timeout().is_some_and(|due| due <= now.boot) {
+        if process
+            .machine
+            .poll_timeout()
+            .is_some_and(|due| due <= now.boot)
+        {
             process.machine.handle_timeout(now);
             self.observe(node);
         }
@@ -443,12 +465,18 @@ impl World {
     }
 
     fn plan_timeout(&mut self, node: usize) {
-        let Some(process) = &self.nodes[node].process else { return };
+        let Some(process) = &self.nodes[node].process else {
+            return;
+        };
         let more = process.has_commands() && process.machine.accepts_commands();
         if more {
             return self.wake(node);
         }
-        let Some(due) = process.machine.poll_timeout().filter(|due| *due != Time::NEVER) else {
+        let Some(due) = process
+            .machine
+            .poll_timeout()
+            .filter(|due| *due != Time::NEVER)
+        else {
             return;
         };
         let at = self.nodes[node].clock.true_time(due);
@@ -459,7 +487,9 @@ impl World {
 
     /// The oracle looks at a member, if anything it judges has changed.
     pub(super) fn observe(&mut self, node: usize) {
-        let Some(process) = &self.nodes[node].process else { return };
+        let Some(process) = &self.nodes[node].process else {
+            return;
+        };
         let machine = &process.machine;
         let unchanged = self.group.last_view(node).is_some_and(|last| {
             last.offsets == machine.offsets()
@@ -475,22 +505,38 @@ impl World {
         let view = self.nodes[node].view().expect("alive");
         let applied_before = self.group.last_view(node).map(|last| last.offsets.applied);
         let offsets = view.offsets;
+        let shorter = |last: &View| {
+            last.member == view.member && last.offsets.appended > view.offsets.appended
+        };
+        self.counts.cuts += u64::from(self.group.last_view(node).is_some_and(shorter));
         self.note_offsets(node, offsets);
         let this = &self.nodes[node];
         let machine = this.machine().expect("alive");
-        let log = OwnLog { machine, disk: &this.disk };
+        let log = OwnLog {
+            machine,
+            disk: &this.disk,
+        };
         let mut judged = self.group.observe(node, view, &log);
         if judged.is_ok() && applied_before != Some(offsets.applied) {
-            judged = self.group.check_digest(node, offsets.applied, machine.state_digest());
+            judged = self
+                .group
+                .check_digest(node, offsets.applied, machine.state_digest());
         }
         self.judge(judged);
     }
 
     fn note_offsets(&mut self, node: usize, at: Offsets) {
-        let Offsets { appended, synced, committed, applied } = at;
+        let Offsets {
+            appended,
+            synced,
+            committed,
+            applied,
+        } = at;
         let numbers = [node as u64, appended.0, synced.0, committed.0, applied.0];
         self.note(Step::Offsets, &numbers, || {
-            format!("{node} appended {appended} synced {synced} committed {committed} applied {applied}")
+            format!(
+                "{node} appended {appended} synced {synced} committed {committed} applied {applied}"
+            )
         });
     }
 
@@ -498,15 +544,21 @@ impl World {
         let run = self.nodes[node].run;
         while self.violation.is_none() && self.nodes[node].is_run(run) {
             let process = self.nodes[node].process.as_mut().expect("is_run says so");
-            let Some(effect) = process.machine.poll_effect(now) else { return };
+            let Some(effect) = process.machine.poll_effect(now) else {
+                return;
+            };
             self.do_effect(node, run, effect);
             self.die_midway(node);
         }
     }
 
     fn die_midway(&mut self, node: usize) {
-        let Some(process) = &mut self.nodes[node].process else { return };
-        let Some(left) = &mut process.die_after else { return };
+        let Some(process) = &mut self.nodes[node].process else {
+            return;
+        };
+        let Some(left) = &mut process.die_after else {
+            return;
+        };
         if *left > 0 {
             *left -= 1;
             return;
@@ -523,7 +575,8 @@ impl World {
                 self.note(Step::Link, &[4, inbound.0], || {
                     format!("{node} closes link {}: {reason}", inbound.0)
                 });
-                self.net.refuse(inbound, &mut self.agenda, &mut self.streams.net);
+                self.net
+                    .refuse(inbound, &mut self.agenda, &mut self.streams.net);
             }
             Effect::Disk(op) => {
                 self.nodes[node].disk.push(op);
@@ -531,17 +584,29 @@ impl World {
             }
             Effect::Read(id, op) => self.read_soon(node, run, id, op),
             Effect::Lease(id, request) => self.lease_effect(node, run, id, request),
-            Effect::Deliver { conn, deliveries, valid_until } => {
+            Effect::Deliver {
+                conn,
+                deliveries,
+                valid_until,
+            } => {
                 self.observe(node);
                 self.deliver(node, conn, deliveries, valid_until);
             }
-            Effect::Reply { conn, request, outcome } => {
+            Effect::Reply {
+                conn,
+                request,
+                outcome,
+            } => {
                 self.observe(node);
                 self.reply(node, conn, request, outcome);
             }
             Effect::OpenPorts => self.open_ports(node),
             Effect::ClosePorts => self.close_ports(node),
-            Effect::RoleChanged { role, epoch, reason } => {
+            Effect::RoleChanged {
+                role,
+                epoch,
+                reason,
+            } => {
                 self.note(Step::Role, &[1, node as u64, role as u64, epoch.0], || {
                     format!("{node} is {} in epoch {epoch}: {reason}", role.as_str())
                 });
@@ -561,7 +626,9 @@ impl World {
     fn open_ports(&mut self, node: usize) {
         self.observe(node);
         self.counts.reigns += 1;
-        self.note(Step::Role, &[3, node as u64], || format!("{node} opens its client ports"));
+        self.note(Step::Role, &[3, node as u64], || {
+            format!("{node} opens its client ports")
+        });
         let judged = self.group.opened(node);
         self.judge(judged);
         if let Some(process) = &mut self.nodes[node].process {
@@ -570,17 +637,29 @@ impl World {
     }
 
     fn close_ports(&mut self, node: usize) {
-        self.note(Step::Role, &[4, node as u64], || format!("{node} closes its client ports"));
-        let Some(process) = &mut self.nodes[node].process else { return };
+        self.note(Step::Role, &[4, node as u64], || {
+            format!("{node} closes its client ports")
+        });
+        let Some(process) = &mut self.nodes[node].process else {
+            return;
+        };
         process.listening = false;
         let sessions: Vec<ConnId> = std::mem::take(&mut process.sessions).into_keys().collect();
         self.drop_sessions(node, sessions, Duration::from_micros(300));
     }
 
     fn deliver(&mut self, node: usize, conn: ConnId, deliveries: Vec<Delivery>, until: Time) {
-        let epoch = self.nodes[node].machine().map(|machine| machine.promise().epoch);
+        let epoch = self.nodes[node]
+            .machine()
+            .map(|machine| machine.promise().epoch);
         for delivery in deliveries {
-            if let Delivery::Message { message_id, destination, message, .. } = &delivery {
+            if let Delivery::Message {
+                message_id,
+                destination,
+                message,
+                ..
+            } = &delivery
+            {
                 if let MessageId::Persistent(of, offset) = *message_id {
                     let attempt = Attempt::find(&message.body);
                     let judged = self.group.check_dispatch(node, of, offset, attempt);
@@ -607,7 +686,9 @@ impl World {
         destination: &Destination,
         message_id: MessageId,
     ) {
-        let Delivery::Message { subscription, .. } = delivery else { return };
+        let Delivery::Message { subscription, .. } = delivery else {
+            return;
+        };
         let consumes = self
             .conns
             .get(&conn)
@@ -618,10 +699,16 @@ impl World {
     }
 
     fn reply(&mut self, node: usize, conn: ConnId, request: u64, outcome: Outcome) {
-        let epoch = self.nodes[node].machine().map_or_else(Default::default, |m| m.promise().epoch);
+        let epoch = self.nodes[node]
+            .machine()
+            .map_or_else(Default::default, |m| m.promise().epoch);
         self.check_reply(conn, request, &outcome, epoch);
         if let Some(session) = self.nodes[node].session(conn) {
-            session.push(Out::Reply { request, outcome, epoch });
+            session.push(Out::Reply {
+                request,
+                outcome,
+                epoch,
+            });
         }
         self.plan_write(node, conn);
     }
@@ -629,7 +716,9 @@ impl World {
     /// A process that ends itself must have a reason that was put in.
     fn abort(&mut self, node: usize, reason: &str) {
         self.counts.aborts += 1;
-        self.note(Step::Process, &[5, node as u64], || format!("{node} aborts: {reason}"));
+        self.note(Step::Process, &[5, node as u64], || {
+            format!("{node} aborts: {reason}")
+        });
         if !self.nodes[node].disk.has_failed() && !self.group.is_excused(node) {
             let text = format!("member {node} aborts without a failed disk: {reason}");
             self.violate(Violation::new(Invariant::Abort, text));
@@ -656,7 +745,8 @@ impl World {
         }
         let run = this.run;
         if let Some((wait, op)) = this.disk.begin(&mut self.streams.disk) {
-            self.agenda.after(wait, Happening::DiskDone { node, run, op });
+            self.agenda
+                .after(wait, Happening::DiskDone { node, run, op });
         }
     }
 
@@ -664,16 +754,21 @@ impl World {
         if !self.nodes[node].is_run(run) {
             return;
         }
-        let Some(done) = self.nodes[node].disk.complete(op) else { return };
+        let Some(done) = self.nodes[node].disk.complete(op) else {
+            return;
+        };
         self.counts.disk_ops += 1;
-        self.note(Step::Disk, &[node as u64, op], || format!("{node} disk: {done:?}"));
+        self.note(Step::Disk, &[node as u64, op], || {
+            format!("{node} disk: {done:?}")
+        });
         self.give(node, Event::Disk(done));
         self.start_disk(node);
     }
 
     fn read_soon(&mut self, node: usize, run: u64, id: ReadId, op: ReadOp) {
         let wait = self.streams.disk.micros(20, 2_000);
-        self.agenda.after(wait, Happening::ReadDone { node, run, id, op });
+        self.agenda
+            .after(wait, Happening::ReadDone { node, run, id, op });
     }
 
     pub(super) fn read_done(&mut self, node: usize, run: u64, id: ReadId, op: &ReadOp) {
@@ -681,7 +776,9 @@ impl World {
             return;
         }
         let done = self.nodes[node].disk.read(op);
-        self.note(Step::Disk, &[node as u64, id.0, 1], || format!("{node} read {}", id.0));
+        self.note(Step::Disk, &[node as u64, id.0, 1], || {
+            format!("{node} read {}", id.0)
+        });
         self.give(node, Event::Read(id, done));
     }
 }
@@ -690,7 +787,9 @@ impl World {
 
 impl Process {
     fn has_commands(&self) -> bool {
-        self.sessions.values().any(|s| !s.announced || s.has_commands() || s.ended)
+        self.sessions
+            .values()
+            .any(|s| !s.announced || s.has_commands() || s.ended)
     }
 
     /// Consumers that are at one queue together compete from then on.
@@ -721,7 +820,8 @@ impl Process {
             let last = session.ended && !session.has_commands();
             self.note_competitors();
             if !commands.is_empty() {
-                self.machine.handle_event(now, Event::Commands(conn, commands));
+                self.machine
+                    .handle_event(now, Event::Commands(conn, commands));
             }
             if last {
                 self.sessions.remove(&conn);
@@ -757,11 +857,17 @@ fn node_config(plan: &Plan, ordinal: usize) -> NodeConfig {
         name: name(ordinal),
         ordinal: ordinal as u8,
         members: (0..plan.nodes)
-            .map(|ordinal| PeerConfig { ordinal: ordinal as u8, name: name(ordinal) })
+            .map(|ordinal| PeerConfig {
+                ordinal: ordinal as u8,
+                name: name(ordinal),
+            })
             .collect(),
         client_address: ByteString::from(format!("10.0.0.{ordinal}:61613")),
         timing: Timing::default(),
         journal: journal_config(plan),
-        engine: EngineConfig { body_cache_bytes_max: 16 * 1024, ..EngineConfig::default() },
+        engine: EngineConfig {
+            body_cache_bytes_max: 16 * 1024,
+            ..EngineConfig::default()
+        },
     }
 }

@@ -1,7 +1,6 @@
-//! What a scripted schedule may do that chance seldom does: hold single frames, let clients stand
-//! still, wait for a fact.
+//! What a scripted schedule may do that chance seldom does: hold single frames, deliver them
+//! late or twice, wait for a fact.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tandemmq_cluster::InboundId;
@@ -15,7 +14,7 @@ use crate::trace::Step;
 
 /// What becomes of a frame that a rule names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// Kept until the script releases or drops it.
     Hold,
     /// Lost, as with a connection that dies.
@@ -26,7 +25,7 @@ pub enum Verdict {
 
 /// Names frames; what is none matches all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rule {
+pub(crate) struct Rule {
     /// Who sends.
     pub from: Option<usize>,
     /// Who is to receive.
@@ -39,7 +38,7 @@ pub struct Rule {
 
 /// A frame that the script keeps.
 #[derive(Debug, Clone)]
-pub struct Kept {
+pub(crate) struct Kept {
     /// Who sent it.
     pub from: usize,
     /// To whom.
@@ -56,66 +55,61 @@ pub struct Kept {
 pub(crate) struct Script {
     rules: Vec<Rule>,
     kept: Vec<Kept>,
-    still: BTreeSet<usize>,
-}
-
-impl Script {
-    pub(super) fn client_stands_still(&self, client: usize) -> bool {
-        self.still.contains(&client)
-    }
 }
 
 impl World {
     /// From now on frames that this names are treated so; the newest rule that fits decides.
-    pub fn rule(&mut self, rule: Rule) {
+    pub(crate) fn rule(&mut self, rule: Rule) {
         self.script.rules.push(rule);
     }
 
     /// No rule holds any more.
-    pub fn clear_rules(&mut self) {
+    pub(crate) fn clear_rules(&mut self) {
         self.script.rules.clear();
     }
 
     /// What is kept, oldest first.
-    pub fn kept(&self) -> &[Kept] {
+    pub(crate) fn kept(&self) -> &[Kept] {
         &self.script.kept
     }
 
     /// Takes what is kept and fits.
-    pub fn take_kept(&mut self, fits: impl Fn(&Kept) -> bool) -> Vec<Kept> {
-        let (taken, left) = std::mem::take(&mut self.script.kept).into_iter().partition(fits);
+    pub(crate) fn take_kept(&mut self, fits: impl Fn(&Kept) -> bool) -> Vec<Kept> {
+        let (taken, left) = std::mem::take(&mut self.script.kept)
+            .into_iter()
+            .partition(fits);
         self.script.kept = left;
         taken
     }
 
     /// Keeps frames that were taken.
-    pub fn keep_again(&mut self, frames: Vec<Kept>) {
+    pub(crate) fn keep_again(&mut self, frames: Vec<Kept>) {
         self.script.kept.extend(frames);
     }
 
     /// Delivers a kept frame on the receiver's present connection, or on the one it was sent on
     /// while the receiver still reads from that.
-    pub fn deliver_kept(&mut self, kept: &Kept) {
+    pub(crate) fn deliver_kept(&mut self, kept: &Kept) {
         let old = kept.conn.filter(|conn| self.net.is_open(*conn));
-        let Some(conn) = old.or_else(|| self.net.outbound(kept.from, kept.to)) else { return };
+        let Some(conn) = old.or_else(|| self.net.outbound(kept.from, kept.to)) else {
+            return;
+        };
         self.note(Step::Fault, &[conn.0], || {
-            format!("script delivers {:?} {}->{}", kept.peek.kind, kept.from, kept.to)
+            format!(
+                "script delivers {:?} {}->{}",
+                kept.peek.kind, kept.from, kept.to
+            )
         });
-        self.net.inject(conn, kept.bytes.clone(), Duration::from_micros(200), &mut self.agenda);
-    }
-
-    /// This client does nothing until it is let go.
-    pub fn hold_client(&mut self, client: usize) {
-        self.script.still.insert(client);
-    }
-
-    /// This client goes on.
-    pub fn free_client(&mut self, client: usize) {
-        self.script.still.remove(&client);
+        self.net.inject(
+            conn,
+            kept.bytes.clone(),
+            Duration::from_micros(200),
+            &mut self.agenda,
+        );
     }
 
     /// Lets time pass until the fact holds, at most so long; false when it never did.
-    pub fn wait_for(&mut self, most: Duration, fact: impl Fn(&Self) -> bool) -> bool {
+    pub(crate) fn wait_for(&mut self, most: Duration, fact: impl Fn(&Self) -> bool) -> bool {
         let end = self.now() + most;
         while self.violation.is_none() && !fact(self) {
             let Some(happening) = self.agenda.next_until(end) else {
@@ -128,22 +122,28 @@ impl World {
     }
 
     /// Lets time pass.
-    pub fn pass(&mut self, time: Duration) {
+    pub(crate) fn pass(&mut self, time: Duration) {
         let end = self.now() + time;
         self.run_until(end);
     }
 
     /// A producer has so many more messages to send, their bodies so many bytes longer.
-    pub fn offer(&mut self, client: usize, messages: u32, bytes: usize) {
+    pub(crate) fn offer(&mut self, client: usize, messages: u32, bytes: usize) {
         let number = self.clients[client].conn_number();
         if let Program::Producer(producer) = &mut self.clients[client].program {
             producer.offer(messages, bytes);
         }
-        self.agenda.after(Duration::ZERO, Happening::ClientWake { client, conn: number });
+        self.agenda.after(
+            Duration::ZERO,
+            Happening::ClientWake {
+                client,
+                conn: number,
+            },
+        );
     }
 
     /// True when the run came to its end: settled, drained, judged.
-    pub fn is_finished(&self) -> bool {
+    pub(crate) fn is_finished(&self) -> bool {
         self.finished
     }
 
@@ -151,16 +151,26 @@ impl World {
         if self.script.rules.is_empty() {
             return false;
         }
-        let Some(seen) = peek(bytes) else { return false };
+        let Some(seen) = peek(bytes) else {
+            return false;
+        };
         let fits = |rule: &&Rule| {
             rule.from.is_none_or(|f| f == from)
                 && rule.to.is_none_or(|t| t == to)
                 && rule.kind.is_none_or(|k| k == seen.kind)
         };
-        let Some(rule) = self.script.rules.iter().rev().find(fits).copied() else { return false };
+        let Some(rule) = self.script.rules.iter().rev().find(fits).copied() else {
+            return false;
+        };
         if rule.verdict != Verdict::Drop {
             let conn = self.net.outbound(from, to);
-            let kept = Kept { from, to, conn, peek: seen, bytes: bytes.clone() };
+            let kept = Kept {
+                from,
+                to,
+                conn,
+                peek: seen,
+                bytes: bytes.clone(),
+            };
             self.script.kept.push(kept);
         }
         rule.verdict != Verdict::Copy

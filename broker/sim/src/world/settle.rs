@@ -12,17 +12,21 @@ use crate::trace::Step;
 
 /// After the last fault. A suspicion, an election with a few collisions, the clients' own patience
 /// and the work left fit many times, also on a clock of half speed.
-pub const LIVENESS_MAX: Duration = Duration::from_secs(40);
+pub(super) const LIVENESS_MAX: Duration = Duration::from_secs(40);
 
 impl World {
     /// The oracle's slow look.
     pub(super) fn inspect(&mut self) {
         self.agenda.after(INSPECT, Happening::Inspect);
-        let Some(settled) = self.settled_at else { return };
+        let Some(settled) = self.settled_at else {
+            return;
+        };
         let Some(why) = self.unsettled() else {
             self.history.finish();
             self.judge_history();
-            self.note(Step::Process, &[9], || "everything is served and in step".to_owned());
+            self.note(Step::Process, &[9], || {
+                "everything is served and in step".to_owned()
+            });
             self.finished = true;
             return;
         };
@@ -34,7 +38,9 @@ impl World {
 
     /// What is not yet as it must be, in words.
     pub(crate) fn unsettled(&self) -> Option<String> {
-        let Some(master) = self.master() else { return Some("nobody is master".to_owned()) };
+        let Some(master) = self.master() else {
+            return Some("nobody is master".to_owned());
+        };
         if !self.nodes[master].listens() {
             return Some(format!("master {master} has not opened its ports"));
         }
@@ -44,17 +50,24 @@ impl World {
             if self.group.is_excused(node) {
                 continue;
             }
-            let Some(machine) = this.machine() else { return Some(format!("{node} is down")) };
+            let Some(machine) = this.machine() else {
+                return Some(format!("{node} is down"));
+            };
             let offsets = machine.offsets();
             if node != master && machine.role() == Role::Master {
                 return Some(format!("{node} and {master} are masters"));
             }
             if offsets.applied != wanted.appended || offsets.synced != wanted.synced {
-                return Some(format!("{node} is at {offsets:?}, master {master} at {wanted:?}"));
+                return Some(format!(
+                    "{node} is at {offsets:?}, master {master} at {wanted:?}"
+                ));
             }
         }
         if let Some(client) = self.clients.iter().position(|client| !client.is_done()) {
-            return Some(format!("client {client} is not done: {:?}", self.clients[client]));
+            return Some(format!(
+                "client {client} is not done: {:?}",
+                self.clients[client]
+            ));
         }
         let status = machine.status();
         let full = status.destinations.iter().find(|stats| {

@@ -34,7 +34,10 @@ impl World {
         let (calm, rates) = (self.plan.calm, self.plan.faults.clone());
         for rate in rates {
             let wait = self.streams.faults.duration(Duration::ZERO, rate.every * 2);
-            self.agenda.at(Time::ZERO + calm + wait, Happening::Fault(Fault::Strike(rate.kind)));
+            self.agenda.at(
+                Time::ZERO + calm + wait,
+                Happening::Fault(Fault::Strike(rate.kind)),
+            );
         }
         let end = Time::ZERO + calm + self.plan.storm;
         self.agenda.at(end, Happening::Fault(Fault::Settle));
@@ -60,7 +63,6 @@ impl World {
             Fault::LeaseClear => {
                 self.lease_faults.unknown = self.lease_faults.unknown.saturating_sub(1);
             }
-            Fault::Snapshot(node) => self.take_snapshot(node),
             Fault::RollBackNow(node) => self.roll_back(node),
             Fault::Settle => self.settle(),
         }
@@ -73,7 +75,8 @@ impl World {
         let rate = self.plan.faults.iter().find(|rate| rate.kind == kind);
         let every = rate.expect("only kinds with a rate are planned").every;
         let wait = self.streams.faults.duration(every / 4, every * 2);
-        self.agenda.after(wait, Happening::Fault(Fault::Strike(kind)));
+        self.agenda
+            .after(wait, Happening::Fault(Fault::Strike(kind)));
         if self.strike(kind) {
             *self.counts.faults.entry(kind).or_default() += 1;
         }
@@ -81,7 +84,9 @@ impl World {
 
     /// True when it struck.
     fn strike(&mut self, kind: FaultKind) -> bool {
-        self.note(Step::Fault, &[kind as u64], || format!("fault {}", kind.as_str()));
+        self.note(Step::Fault, &[kind as u64], || {
+            format!("fault {}", kind.as_str())
+        });
         match kind {
             FaultKind::Kill => self.strike_crash(Crash::Kill),
             FaultKind::PowerCut => self.strike_crash(Crash::PowerCut),
@@ -131,7 +136,11 @@ impl World {
     fn victim(&mut self) -> usize {
         let any = self.streams.faults.index(self.nodes.len());
         let master = self.master();
-        if self.streams.faults.coin() { master.unwrap_or(any) } else { any }
+        if self.streams.faults.coin() {
+            master.unwrap_or(any)
+        } else {
+            any
+        }
     }
 
     /// The member that is master, of several the one with the greatest epoch.
@@ -158,7 +167,9 @@ impl World {
 
     fn strike_master_midway(&mut self) -> bool {
         let effects = self.streams.faults.below(60) as u32;
-        let Some(master) = self.master() else { return false };
+        let Some(master) = self.master() else {
+            return false;
+        };
         self.nodes[master].die_after(effects);
         true
     }
@@ -195,7 +206,9 @@ impl World {
     }
 
     fn strike_one_way(&mut self) -> bool {
-        let Some((from, to)) = self.direction() else { return false };
+        let Some((from, to)) = self.direction() else {
+            return false;
+        };
         self.cut_for_a_while(vec![(from, to)]);
         true
     }
@@ -206,7 +219,9 @@ impl World {
         let resets = self.streams.faults.permille(300);
         for (from, to) in &cuts {
             self.net.cut(*from, *to);
-            self.note(Step::Fault, &[*from as u64, *to as u64], || format!("cut {from}->{to}"));
+            self.note(Step::Fault, &[*from as u64, *to as u64], || {
+                format!("cut {from}->{to}")
+            });
             if resets {
                 self.break_link(*from, *to, Ending::Closed);
             }
@@ -216,8 +231,11 @@ impl World {
 
     /// One direction heals.
     pub(crate) fn heal(&mut self, from: usize, to: usize) {
-        self.note(Step::Fault, &[from as u64, to as u64, 1], || format!("heal {from}->{to}"));
-        self.net.heal(from, to, &mut self.agenda, &mut self.streams.net);
+        self.note(Step::Fault, &[from as u64, to as u64, 1], || {
+            format!("heal {from}->{to}")
+        });
+        self.net
+            .heal(from, to, &mut self.agenda, &mut self.streams.net);
     }
 
     fn direction(&mut self) -> Option<(usize, usize)> {
@@ -227,31 +245,45 @@ impl World {
         }
         let from = self.victim();
         let to = (from + 1 + self.streams.faults.index(size - 1)) % size;
-        Some(if self.streams.faults.coin() { (from, to) } else { (to, from) })
+        Some(if self.streams.faults.coin() {
+            (from, to)
+        } else {
+            (to, from)
+        })
     }
 
     fn strike_flap(&mut self) -> bool {
-        let Some((from, to)) = self.direction() else { return false };
+        let Some((from, to)) = self.direction() else {
+            return false;
+        };
         let linger = self.streams.faults.millis(1, 1_500);
         let copies = self.streams.faults.below(7) as usize;
         self.break_link(from, to, Ending::Lingers { linger, copies })
     }
 
     fn strike_slow_link(&mut self) -> bool {
-        let Some((from, to)) = self.direction() else { return false };
+        let Some((from, to)) = self.direction() else {
+            return false;
+        };
         let by = self.streams.faults.millis(2, 400);
         let time = self.streams.faults.millis(300, 5_000);
         self.net.delay(from, to, by);
-        self.agenda.after(time, Happening::Fault(Fault::FastLink(from, to)));
+        self.agenda
+            .after(time, Happening::Fault(Fault::FastLink(from, to)));
         true
     }
 
     fn strike_pause(&mut self) -> bool {
         let node = self.victim();
-        let most = if self.streams.faults.coin() { 1_500 } else { 9_000 };
+        let most = if self.streams.faults.coin() {
+            1_500
+        } else {
+            9_000
+        };
         let time = self.streams.faults.millis(30, most);
         self.pause(node);
-        self.agenda.after(time, Happening::Fault(Fault::Resume(node)));
+        self.agenda
+            .after(time, Happening::Fault(Fault::Resume(node)));
         true
     }
 
@@ -260,7 +292,8 @@ impl World {
         let factor = 5 << self.streams.faults.below(5);
         let time = self.streams.faults.millis(500, 6_000);
         self.nodes[node].disk.set_slow(factor);
-        self.agenda.after(time, Happening::Fault(Fault::FastDisk(node)));
+        self.agenda
+            .after(time, Happening::Fault(Fault::FastDisk(node)));
         true
     }
 
@@ -268,7 +301,8 @@ impl World {
         let node = self.victim();
         let time = self.streams.faults.millis(200, 9_000);
         self.nodes[node].disk.hang();
-        self.agenda.after(time, Happening::Fault(Fault::FastDisk(node)));
+        self.agenda
+            .after(time, Happening::Fault(Fault::FastDisk(node)));
         true
     }
 
@@ -276,7 +310,8 @@ impl World {
     pub(crate) fn unhang_disk(&mut self, node: usize) {
         let run = self.nodes[node].run();
         if let Some(op) = self.nodes[node].disk.unhang() {
-            self.agenda.after(Duration::ZERO, Happening::DiskDone { node, run, op });
+            self.agenda
+                .after(Duration::ZERO, Happening::DiskDone { node, run, op });
         }
         self.start_disk(node);
     }
@@ -285,7 +320,8 @@ impl World {
     pub(crate) fn let_through(&mut self, node: usize, operations: u32) {
         let run = self.nodes[node].run();
         if let Some(op) = self.nodes[node].disk.let_through(operations) {
-            self.agenda.after(Duration::ZERO, Happening::DiskDone { node, run, op });
+            self.agenda
+                .after(Duration::ZERO, Happening::DiskDone { node, run, op });
         }
         self.start_disk(node);
     }
@@ -345,8 +381,11 @@ impl World {
                 true
             }
             _ => {
-                let revision =
-                    if coin { RestoredRevision::Fresh } else { RestoredRevision::Reused };
+                let revision = if coin {
+                    RestoredRevision::Fresh
+                } else {
+                    RestoredRevision::Reused
+                };
                 self.lease.restore(1 + back, revision, |_| true)
             }
         }
@@ -378,7 +417,9 @@ impl World {
         self.crash(node, Crash::Kill);
         self.nodes[node].disk.wipe();
         self.group.excuse(node);
-        self.note(Step::Fault, &[node as u64], || format!("the volume of {node} is wiped"));
+        self.note(Step::Fault, &[node as u64], || {
+            format!("the volume of {node} is wiped")
+        });
     }
 
     /// Now a snapshot, later a kill, then the volume goes back.
@@ -391,7 +432,8 @@ impl World {
         self.storm.volume_spent = true;
         self.take_snapshot(node);
         let kill = until_kill;
-        self.agenda.after(kill, Happening::Fault(Fault::RollBackNow(node)));
+        self.agenda
+            .after(kill, Happening::Fault(Fault::RollBackNow(node)));
         true
     }
 
@@ -408,8 +450,8 @@ impl World {
         if !self.nodes[node].disk.is_set_aside() {
             self.crash(node, Crash::Kill);
             self.nodes[node].disk.set_aside();
-            self.reserve_start(node);
-            self.agenda.after(MEMORY_STORED, Happening::Fault(Fault::RollBackNow(node)));
+            self.agenda
+                .after(MEMORY_STORED, Happening::Fault(Fault::RollBackNow(node)));
             return;
         }
         self.nodes[node].disk.take_back();
@@ -423,17 +465,24 @@ impl World {
 
     /// The volume of a member that is down goes back to a snapshot.
     pub(crate) fn roll_back_to(&mut self, node: usize, snapshot: &Volume) {
-        assert!(!self.nodes[node].is_alive(), "a volume is rolled back under nobody's feet");
+        assert!(
+            !self.nodes[node].is_alive(),
+            "a volume is rolled back under nobody's feet"
+        );
         self.nodes[node].disk.restore(snapshot);
         self.group.excuse(node);
-        self.note(Step::Fault, &[node as u64], || format!("the volume of {node} goes back"));
+        self.note(Step::Fault, &[node as u64], || {
+            format!("the volume of {node} goes back")
+        });
     }
 
     /// True when every majority that the member could help to form has one that would accuse it.
     fn peers_remember(&self, node: usize) -> bool {
         let config = super::node::journal_config(&self.plan);
         let (promise, matched) = self.group.told(node);
-        let Some(member) = self.group.last_view(node).map(|view| view.member) else { return false };
+        let Some(member) = self.group.last_view(node).map(|view| view.member) else {
+            return false;
+        };
         let forgetful = (0..self.nodes.len())
             .filter(|other| *other != node)
             .filter(|other| {

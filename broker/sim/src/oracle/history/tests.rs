@@ -5,7 +5,12 @@ use tandemmq_model::{AckMode, Destination, Epoch, MessageId, Offset};
 use super::*;
 
 fn attempt(seq: u32, index: u32, tx: u32) -> Attempt {
-    Attempt { id: SendId { producer: 1, seq }, conn: 1, index, tx }
+    Attempt {
+        id: SendId { producer: 1, seq },
+        conn: 1,
+        index,
+        tx,
+    }
 }
 
 fn message_id(offset: u64) -> MessageId {
@@ -18,7 +23,11 @@ fn queue() -> Destination {
 
 fn reception(attempt: Attempt, offset: u64, redelivered: bool) -> Reception {
     Reception {
-        key: SubscriptionKey { client: 9, conn: 1, subscription: 1 },
+        key: SubscriptionKey {
+            client: 9,
+            conn: 1,
+            subscription: 1,
+        },
         destination: queue(),
         message_id: message_id(offset),
         attempt,
@@ -92,7 +101,10 @@ fn one_send_frame_is_one_message() {
 fn a_resend_is_another_frame_and_may_be_another_message() {
     let mut history = History::default();
     history.sent(attempt(1, 1, 0), Promise::Durable);
-    let again = Attempt { conn: 2, ..attempt(1, 1, 0) };
+    let again = Attempt {
+        conn: 2,
+        ..attempt(1, 1, 0)
+    };
     history.sent(again, Promise::Durable);
     history.received(&reception(attempt(1, 1, 0), 5, false));
     history.received(&reception(again, 6, false));
@@ -105,7 +117,11 @@ fn of_two_deliveries_one_carries_the_redelivered_flag() {
     history.sent(attempt(1, 1, 0), Promise::Durable);
     history.received(&reception(attempt(1, 1, 0), 5, true));
     history.received(&reception(attempt(1, 1, 0), 5, false));
-    assert_eq!(violated(&mut history), None, "a late first delivery may come second");
+    assert_eq!(
+        violated(&mut history),
+        None,
+        "a late first delivery may come second"
+    );
     history.received(&reception(attempt(1, 1, 0), 5, false));
     assert_eq!(violated(&mut history), Some(Invariant::NotFlagged));
 }
@@ -126,8 +142,14 @@ fn competing_consumers_have_no_order() {
     history.sent(attempt(1, 1, 0), Promise::Durable);
     history.sent(attempt(2, 2, 0), Promise::Durable);
     let order = FirstDeliveries::Competing;
-    history.received(&Reception { order, ..reception(attempt(2, 2, 0), 6, false) });
-    history.received(&Reception { order, ..reception(attempt(1, 1, 0), 5, false) });
+    history.received(&Reception {
+        order,
+        ..reception(attempt(2, 2, 0), 6, false)
+    });
+    history.received(&Reception {
+        order,
+        ..reception(attempt(1, 1, 0), 5, false)
+    });
     assert_eq!(violated(&mut history), None);
 }
 
@@ -137,7 +159,11 @@ fn a_confirmed_message_is_not_dispatched_again_by_the_same_or_a_later_master() {
     history.sent(attempt(1, 1, 0), Promise::Durable);
     history.ack_confirmed(queue(), message_id(5), Epoch(3));
     history.dispatched(Epoch(2), &queue(), message_id(5));
-    assert_eq!(violated(&mut history), None, "a master of before may, for its last moments");
+    assert_eq!(
+        violated(&mut history),
+        None,
+        "a master of before may, for its last moments"
+    );
     history.dispatched(Epoch(3), &queue(), message_id(5));
     assert_eq!(violated(&mut history), Some(Invariant::CameBack));
 }
@@ -152,7 +178,11 @@ fn a_message_of_a_transaction_is_not_visible_before_its_commit_was_asked_for() {
 
 #[test]
 fn half_a_transaction_is_a_violation() {
-    let tx = TxId { client: 1, conn: 1, tx: 7 };
+    let tx = TxId {
+        client: 1,
+        conn: 1,
+        tx: 7,
+    };
     let mut history = History::default();
     history.sent(attempt(1, 1, 7), Promise::Durable);
     history.sent(attempt(2, 2, 7), Promise::Durable);
@@ -164,14 +194,22 @@ fn half_a_transaction_is_a_violation() {
 
 #[test]
 fn acks_of_a_transaction_count_from_its_commit_on() {
-    let tx = TxId { client: 9, conn: 1, tx: 1 };
+    let tx = TxId {
+        client: 9,
+        conn: 1,
+        tx: 1,
+    };
     let mut history = History::default();
     history.sent(attempt(1, 1, 0), Promise::Durable);
     history.acknowledged(attempt(1, 1, 0).id);
     history.received(&reception(attempt(1, 1, 0), 5, false));
     history.ack_sent(&queue(), message_id(5), Some(tx), false);
     history.dispatched(Epoch(1), &queue(), message_id(5));
-    assert_eq!(violated(&mut history), None, "not committed: it may come again");
+    assert_eq!(
+        violated(&mut history),
+        None,
+        "not committed: it may come again"
+    );
     history.commit_sent(tx);
     history.committed(tx, Epoch(1));
     history.dispatched(Epoch(1), &queue(), message_id(5));
