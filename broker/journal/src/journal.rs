@@ -317,7 +317,7 @@ impl Journal {
         };
         self.durable = self.durable.max(done.durable.min(out.appended));
         self.deferred = done.deferred;
-        self.learn_room(now, done.room);
+        self.learn_room(now, done.room, out.background);
         if out.background {
             self.retry_deferred = self.deferred && !done.room.blocked;
             return;
@@ -375,15 +375,19 @@ impl Journal {
 
     // === room ===
 
-    fn learn_room(&mut self, now: Now, room: Room) {
+    /// Only an operation that tried to grow tells when to try again: a write that ends between the
+    /// timer and the try must not put it off.
+    fn learn_room(&mut self, now: Now, room: Room, background: bool) {
         self.room = room;
         if self.deferred {
             // Less than what waits; nothing goes past it.
             (self.room.remaining, self.room.spares) = (0, 0);
         }
-        if (room.wants_more || self.deferred) && room.blocked {
+        let wants = room.wants_more || self.deferred;
+        let tried = background || self.deferred;
+        if wants && room.blocked && tried {
             self.grow_at.get_or_insert(now.boot + GROW_AGAIN);
-        } else {
+        } else if !wants || !room.blocked {
             self.grow_at = None;
         }
         let waiting: Vec<u64> = self

@@ -103,6 +103,9 @@ fn a_damaged_record_is_none_never_a_wrong_one() {
     );
     let op = member.journal.read_batches(victim.base(), 1 << 20);
     assert!(matches!(member.reader.read(&op), ReadDone::Failed(_)));
+    // The next segment goes on elsewhere: it must not be taken for what comes behind.
+    let op = member.journal.read_batches(Offset(1), 1 << 20);
+    assert!(matches!(member.reader.read(&op), ReadDone::Failed(_)));
     let first = &all[0];
     assert!(
         records(&member, vec![first.base()])[0].1.is_some(),

@@ -190,6 +190,36 @@ fn a_full_disk_is_asked_again_with_one_piece_a_second_and_never_looks_open() {
 }
 
 #[test]
+fn room_for_a_part_of_a_segment_does_not_look_open() {
+    let (mut member, capacity) = on_a_small_disk();
+    fill(&mut member, Space::RefuseProducers);
+    member.settle();
+    for pieces in 1..4 {
+        member
+            .disk
+            .set_capacity(Some(capacity + pieces * (1 << 20)));
+        member.now.boot = member.now.boot + SECOND;
+        member.journal.handle_timeout(member.now);
+        let used = member.journal.used_bytes();
+        while let Some(op) = member.poll() {
+            member.finish(op);
+            assert_eq!(
+                member.journal.space(),
+                Space::RefuseProducers,
+                "{pieces} pieces"
+            );
+        }
+        assert!(
+            member.journal.used_bytes() > used,
+            "what there is is taken: {pieces} pieces"
+        );
+    }
+    member.disk.set_capacity(Some(capacity + SEGMENT));
+    member.pass(SECOND);
+    assert_eq!(member.journal.space(), Space::Open, "a whole one is");
+}
+
+#[test]
 fn a_full_disk_never_ends_the_process_and_takes_no_promise_away() {
     // Full from the beginning: not one segment can be made.
     let mut member = Member::new(limited());
