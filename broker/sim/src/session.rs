@@ -82,6 +82,8 @@ pub(crate) struct Session {
     pub queue: Option<Destination>,
     /// At some time another consumer was at the same queue: first deliveries have no order then.
     pub competes: bool,
+    /// It subscribed to a queue since this was last looked at.
+    pub joined: bool,
     /// A write is planned.
     pub writing: bool,
     /// The node knows of the connection.
@@ -165,6 +167,7 @@ impl Session {
                     .insert(subscribe.subscription, (subscribe.ack_mode, kind));
                 if kind == SubscriptionKind::Consumer {
                     self.queue = Some(subscribe.destination.clone());
+                    self.joined = true;
                 }
             }
             self.commands.push_back(command);

@@ -16,8 +16,8 @@
 //! - Nothing that was planned for one run of a process reaches another run of it.
 //! - The oracle sees a member after every turn and before every answer that leaves it.
 //!
-//! Each part has a file: `node` (process and turns), `links`, `leases`, `clients`, `storm`
-//! (faults), `settle` (liveness), `script` (what schedules may do).
+//! Each part has a file: `node` (volume and process), `turn` (what a process does), `links`,
+//! `leases`, `clients`, `storm` (faults), `settle` (liveness), `script` (what schedules may do).
 
 mod clients;
 mod leases;
@@ -26,6 +26,7 @@ mod node;
 mod script;
 mod settle;
 mod storm;
+mod turn;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
