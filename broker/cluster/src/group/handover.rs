@@ -58,9 +58,8 @@ impl Group {
     fn best_target(&self) -> Option<u8> {
         let master = self.master()?;
         let fit = |ordinal: &u8| {
-            self.peer(*ordinal).is_some_and(|peer| {
-                peer.outbound && peer.is_heard() && peer.is_sound() && !peer.terminating
-            })
+            self.peer(*ordinal)
+                .is_some_and(|peer| self.may_count(peer) && !peer.terminating)
         };
         let in_step = master.progress.iter().filter(|(ordinal, _)| fit(ordinal));
         in_step
@@ -78,7 +77,7 @@ impl Group {
             .iter()
             .find(|peer| peer.name == name)
             .map(|peer| peer.ordinal);
-        let behind = self.first_out_of_step();
+        let behind = self.first_out_of_step(now);
         match (target, behind) {
             (None, _) => self.notice(format!("promote: this group has no broker {name}")),
             (Some(_), Some(behind)) => {
@@ -91,22 +90,27 @@ impl Group {
         }
     }
 
-    fn first_out_of_step(&self) -> Option<String> {
+    fn first_out_of_step(&self, now: Now) -> Option<String> {
         let others = self.others();
         let out = others
             .into_iter()
-            .find(|ordinal| !self.is_in_step(*ordinal))?;
+            .find(|ordinal| !self.is_in_step(now, *ordinal))?;
         self.peer(out).map(|peer| peer.name.to_string())
     }
 
     /// Linked, sound, and no further behind than what is on its way now.
-    pub(super) fn is_in_step(&self, ordinal: u8) -> bool {
+    pub(super) fn is_in_step(&self, now: Now, ordinal: u8) -> bool {
         let Some(progress) = self.master().and_then(|m| m.progress.get(&ordinal)) else {
             return false;
         };
-        self.peer(ordinal)
-            .is_some_and(|peer| peer.outbound && peer.is_heard() && peer.is_sound())
-            && progress.matched >= self.committed
+        let moves = progress.matched == self.journal.appended()
+            || progress.is_streaming() && progress.progressed_within(now, self.timing.suspicion);
+        moves && self.peer(ordinal).is_some_and(|peer| self.may_count(peer))
+    }
+
+    /// A voter's own volume, linked both ways, that nobody accuses.
+    fn may_count(&self, peer: &super::Peer) -> bool {
+        peer.outbound && peer.is_heard() && peer.is_sound() && !self.is_stranger(peer)
     }
 
     fn leave(&mut self, now: Now, because: Because, target: Option<u8>) {
@@ -151,14 +155,47 @@ impl Group {
                 }
             }
             Step::WaitingForSuccessor(epoch) => {
-                if self
+                let reigns = self
                     .last_master
-                    .is_some_and(|(reigning, _)| reigning > epoch)
-                {
+                    .is_some_and(|(reigning, _)| reigning > epoch);
+                // With nobody left to vote with, waiting for a successor is waiting for nothing.
+                let alone = !self.peers.iter().any(super::Peer::is_heard);
+                if reigns || alone {
                     self.finish_leaving();
                 }
             }
+            Step::Matching if !self.target_is_there(leaving.target) => self.aim_again(now, leaving),
             Step::Matching | Step::Releasing => {}
+        }
+    }
+
+    fn target_is_there(&self, target: Option<u8>) -> bool {
+        target
+            .and_then(|ordinal| self.peer(ordinal))
+            .is_some_and(|peer| self.may_count(peer))
+    }
+
+    /// The target went away before it had everything: another one, or none.
+    fn aim_again(&mut self, now: Now, leaving: Leaving) {
+        match (leaving.because, self.best_target()) {
+            (Because::Terminating, Some(target)) => {
+                self.leaving = Some(Leaving {
+                    target: Some(target),
+                    ..leaving
+                });
+            }
+            (Because::Terminating, None) => {
+                self.leaving = Some(Leaving {
+                    target: None,
+                    ..leaving
+                });
+                self.resign(now, "terminating, no other broker is in step");
+            }
+            (Because::Promoting, _) => {
+                self.leaving = None;
+                self.timers.stop(Timer::Leave);
+                self.notice("the target of the hand-over went away: staying master".to_owned());
+            }
         }
     }
 

@@ -127,6 +127,9 @@ impl Group {
             return;
         }
         self.consider_promote_to(now, &lease.record.promote_to);
+        if self.leaving.is_some() {
+            return; // Letting go writes the Lease next, nobody else.
+        }
         let epoch = if jump(lease.record.epoch) {
             own
         } else {
@@ -179,6 +182,7 @@ impl Group {
             holder: String::new(),
             renewed_ms: now.wall_ms,
             handover_to,
+            promote_to: String::new(),
             ..lease.record
         };
         let swap = LeaseRequest::Swap {

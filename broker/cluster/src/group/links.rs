@@ -24,6 +24,8 @@ pub(super) struct Peer {
     dialled: u64,
     /// Its connection to us, with the run and count it came with.
     inbound: Option<(InboundId, BootNonce, u64)>,
+    /// The volume and the run of the process heard last.
+    process: Option<(MemberId, BootNonce)>,
     /// The volume heard last on that connection.
     pub(super) member: Option<MemberId>,
     /// What it said of itself last.
@@ -43,6 +45,7 @@ impl Peer {
             outbound: false,
             dialled: 0,
             inbound: None,
+            process: None,
             member: None,
             log_state: LogState::Clean,
             terminating: false,
@@ -66,6 +69,13 @@ impl Peer {
 impl Group {
     pub(super) fn group_id(&self) -> Option<GroupId> {
         self.journal.identity().group.as_ref().map(|group| group.id)
+    }
+
+    /// The volume in that place is none of the group.
+    pub(super) fn is_stranger(&self, peer: &Peer) -> bool {
+        let voters = self.voters.as_ref();
+        peer.member
+            .is_some_and(|m| voters.is_some_and(|v| !v.contains(m.incarnation)))
     }
 
     pub(super) fn peer(&self, ordinal: u8) -> Option<&Peer> {
@@ -233,11 +243,21 @@ impl Group {
         if replaced.is_some_and(|(_, known, _)| known != boot) {
             self.no_longer_hears(now, from.ordinal, "its process was replaced");
         }
+        self.notice_new_process(now, from, boot);
         if changed {
             self.send_memory_of(from.ordinal);
             self.ask_again(from.ordinal);
         }
         Some(from.ordinal)
+    }
+
+    fn notice_new_process(&mut self, now: Now, from: MemberId, boot: BootNonce) {
+        let Some(peer) = self.peer_mut(from.ordinal) else {
+            return;
+        };
+        if peer.process.replace((from, boot)) != Some((from, boot)) {
+            self.forget_progress(now, from.ordinal);
+        }
     }
 
     /// Tells a member what this one remembers of it: it judges itself (row 18).

@@ -90,6 +90,14 @@ impl Progress {
         self.next = self.next.max(matched.next());
     }
 
+    pub(super) const fn is_streaming(&self) -> bool {
+        matches!(self.phase, Phase::Streaming)
+    }
+
+    pub(super) fn progressed_within(&self, now: Now, time: Duration) -> bool {
+        now.boot.since(self.progressed_at) < time
+    }
+
     fn may_send(&self) -> bool {
         match self.phase {
             Phase::Probing { asked } => !asked,
@@ -169,6 +177,19 @@ impl Group {
         for ordinal in self.others() {
             self.pump(now, ordinal);
         }
+    }
+
+    /// Row 8, "same incarnation and connection": what another process acknowledged, maybe from
+    /// another volume, counts no more.
+    pub(super) fn forget_progress(&mut self, now: Now, ordinal: u8) {
+        let appended = self.journal.appended();
+        let Some(progress) = self.master_mut().and_then(|m| m.progress.get_mut(&ordinal)) else {
+            return;
+        };
+        progress.matched = Offset::ZERO;
+        progress.answered = None;
+        progress.restart(appended.next(), now.boot);
+        self.pump(now, ordinal);
     }
 
     /// Our link to a slave is new: what was under way may be lost.
@@ -359,7 +380,15 @@ impl Group {
             master.start
         };
         let own_start = master.start;
-        let matched = master.progress.values().map(|progress| progress.matched);
+        let counts = |ordinal: &u8| {
+            self.peer(*ordinal)
+                .is_some_and(|peer| peer.is_sound() && !self.is_stranger(peer))
+        };
+        let counted = master
+            .progress
+            .iter()
+            .filter(|(ordinal, _)| counts(ordinal));
+        let matched = counted.map(|(_, progress)| progress.matched);
         let counted = quorum::committed_by_counting(&voters, start, own_synced, matched);
         let Some(committed) = counted.filter(|counted| counted.offset() > self.committed) else {
             return;

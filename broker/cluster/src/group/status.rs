@@ -37,7 +37,7 @@ impl Group {
             members: self
                 .peers
                 .iter()
-                .map(|peer| self.member_status(peer))
+                .map(|peer| self.member_status(now, peer))
                 .collect(),
             journal_bytes: self.journal.used_bytes(),
             state_digest: 0,
@@ -58,7 +58,7 @@ impl Group {
         }
     }
 
-    fn member_status(&self, peer: &super::Peer) -> MemberStatus {
+    fn member_status(&self, now: Now, peer: &super::Peer) -> MemberStatus {
         let me = peer.ordinal == self.me.ordinal;
         let progress = self.master().and_then(|m| m.progress.get(&peer.ordinal));
         let appended = self.journal.appended();
@@ -67,14 +67,15 @@ impl Group {
         } else {
             progress.map_or(peer.synced, |p| p.matched)
         };
-        let lag = (me || progress.is_some()).then(|| appended.0.saturating_sub(matched.0));
+        let counts = me || progress.is_some() && !self.is_stranger(peer);
+        let lag = counts.then(|| appended.0.saturating_sub(matched.0));
         MemberStatus {
             name: peer.name.to_string(),
             member: if me { Some(self.me) } else { peer.member },
             connected: me || peer.outbound && peer.is_heard(),
             matched,
             lag,
-            in_sync: me || self.is_in_step(peer.ordinal),
+            in_sync: me || self.is_in_step(now, peer.ordinal),
             reason: self.member_reason(peer, me),
         }
     }
@@ -82,6 +83,9 @@ impl Group {
     fn member_reason(&self, peer: &super::Peer, me: bool) -> String {
         if me {
             return String::new();
+        }
+        if self.is_stranger(peer) {
+            return "VolumeNotInGroup".to_owned();
         }
         if let Some(accused) = &peer.accused {
             return accused.clone();
@@ -138,10 +142,12 @@ impl Group {
                 "NoQuorum",
                 "no quorum answers: nothing is accepted".to_owned(),
             ),
-            (Role::Slave | Role::Candidate, _) if self.lease.away => say(
-                "LeaseUnavailable",
-                "the Lease store does not answer: no election".to_owned(),
-            ),
+            (Role::Slave | Role::Candidate, _) if self.lease.away && !self.hears_somebody(now) => {
+                say(
+                    "LeaseUnavailable",
+                    "the Lease store does not answer: no election".to_owned(),
+                )
+            }
             (Role::Slave, _) if !self.hears_somebody(now) => {
                 say("NoMaster", "no master is heard".to_owned())
             }
