@@ -33,6 +33,13 @@ const TURN_EVENTS_MAX: usize = 256;
 /// The loop turns at least this often, so that `/healthz` can tell a stuck one.
 const TURN_MAX: Duration = Duration::from_millis(500);
 
+/// A wait longer than this, though it should have ended after `TURN_MAX`, means that the process
+/// did not run.
+const PAUSED: Duration = Duration::from_millis(900);
+
+/// Time for the other tasks to read what waits in the sockets after a pause.
+const CATCH_UP: Duration = Duration::from_millis(5);
+
 /// The task's parts.
 pub(crate) struct NodeTask {
     pub(crate) machine: NodeMachine,
@@ -70,7 +77,11 @@ impl NodeTask {
         let mut events = Vec::with_capacity(TURN_EVENTS_MAX);
         let mut alarm = Alarm::new(TURN_MAX);
         loop {
+            let waiting_since = clock::boot();
             let client = self.wait(&mut alarm, &mut events).await;
+            if clock::boot().since(waiting_since) > PAUSED {
+                self.catch_up(&mut events).await;
+            }
             let now = clock::now();
             for event in events.drain(..) {
                 self.handle_event(now, event);
@@ -103,6 +114,15 @@ impl NodeTask {
             }
             client = self.client_events.recv(), if takes_clients => client,
             () = alarm.wait(Some(deadline)) => None,
+        }
+    }
+
+    /// The process was stopped or the machine suspended: what arrived meanwhile waits in the
+    /// sockets. It goes in before any timer, or a slave would suspect a master that lives.
+    async fn catch_up(&mut self, events: &mut Vec<NodeEvent>) {
+        tokio::time::sleep(CATCH_UP).await;
+        while let Ok(event) = self.events.try_recv() {
+            events.push(event);
         }
     }
 
