@@ -129,6 +129,10 @@ fn options() -> Option<Options> {
     Some(options)
 }
 
+/// Seeds run for a mutant that a schedule has caught already: enough to print how soon random runs
+/// would have, without running them all for a position that only a script reaches.
+const SEEDS_AFTER_SCHEDULE: u64 = 60;
+
 /// Schedules first, all of them; then seeds until one is violated by the mutant alone.
 fn hunt(mutant: Mutant, seeds_max: u64) -> Fate {
     mutant.switch_on();

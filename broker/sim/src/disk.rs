@@ -279,6 +279,11 @@ impl Disk {
         self.volume.restore(snapshot);
     }
 
+    /// The last batch of the journal is damaged.
+    pub(crate) fn damage_end(&mut self) {
+        self.volume.damage_end();
+    }
+
     /// The volume is blank again.
     pub(crate) fn wipe(&mut self) {
         self.volume.wipe();

@@ -20,18 +20,22 @@ mod h04;
 mod h05;
 mod h07;
 mod h08;
+mod h10;
 mod h11;
 mod h13;
 mod h14;
 mod h15;
 mod h16;
 mod h17;
+mod h18;
 mod h19;
 mod h20;
+mod h22;
 mod h24;
 mod h27;
 mod h28;
 mod h29;
+mod h30;
 
 /// One schedule.
 #[derive(Debug, Clone, Copy)]
@@ -100,6 +104,8 @@ schedules! {
         "an acknowledged record was cut by a later master; the cut mark clears the slave";
     h08::h8_a_majority_of_empty_volumes_founds_nothing, 3,
         "two wiped volumes and a deleted Lease do not make a new group beside the old one";
+    h10::h10_an_acknowledged_batch_that_is_damaged_costs_the_vote, 3,
+        "it looks like a torn tail; the peers remember the ack";
     h11::h11_what_a_failed_fdatasync_lost_is_written_again, 3,
         "after an fsync error and a restart nothing counts that is only in the page cache";
     h13::h13_a_master_whose_disk_hangs_is_replaced, 3,
@@ -112,10 +118,16 @@ schedules! {
         "the Lease store is away for long; the master serves all the while";
     h17::h17_a_resigning_master_votes_for_its_successor, 3,
         "a hand-over with the third member down";
+    h18::h18_without_a_lease_store_a_lost_master_is_replaced_when_it_is_back, 3,
+        "the store is away and the master dies: the group holds, then elects";
     h19::h19_an_absurd_epoch_in_the_lease_is_ignored, 3,
         "the annotation says 2^64-1; the group elects on";
     h20::h20_a_zombie_master_hands_out_nothing, 3,
         "a stopped master goes on after another one took over";
+    h22::h22_a_single_broker_that_lost_its_volume_does_not_found_anew, 1,
+        "the only volume is blank, the Lease knows the group";
+    h24::h24_a_member_that_found_damage_serves_no_fetch, 3,
+        "it promised, restarted, and found the end of its journal damaged";
     h24::h24_a_fetch_of_a_ballot_that_was_left_is_not_served, 3,
         "a member that promised another gives the older candidate nothing";
     h27::h27_a_lease_deleted_while_founding_founds_one_group, 3,
@@ -124,6 +136,8 @@ schedules! {
         "the Lease names another group; nobody stands";
     h29::h29_a_promise_to_a_dead_candidate_is_outbid, 3,
         "a slave that promised a dead candidate makes its master stand again";
+    h30::h30_a_proposal_whose_volume_died_is_cleared, 3,
+        "a listed volume is lost between proposal and confirmation";
     f04::f4_a_power_cut_member_in_the_first_quorum_loses_nothing, 3,
         "one power cut and pauses put the restarted member into the first quorum";
     f05::f5_acks_of_a_catch_up_commit_nothing_by_themselves, 3,

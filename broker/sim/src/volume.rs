@@ -113,6 +113,24 @@ impl Volume {
         *self.state() = State::default();
     }
 
+    /// One bit of the last batch of the journal turns, on the medium and as read.
+    pub(crate) fn damage_end(&self) {
+        let names = self
+            .medium
+            .list()
+            .expect("the medium itself never fails here");
+        let Some(last) = names.iter().rfind(|name| name.starts_with("journal")) else {
+            return;
+        };
+        let bytes = self
+            .medium
+            .read_at(last, 0, usize::MAX / 2)
+            .expect("the file is listed");
+        if let Some(end) = bytes.iter().rposition(|byte| *byte != 0) {
+            self.medium.flip_bit(last, end as u64, 0);
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

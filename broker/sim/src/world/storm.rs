@@ -422,6 +422,19 @@ impl World {
         });
     }
 
+    /// The last batch of a member that is down is damaged.
+    pub(crate) fn damage_end(&mut self, node: usize) {
+        assert!(
+            !self.nodes[node].is_alive(),
+            "what runs would have it in memory"
+        );
+        self.nodes[node].disk.damage_end();
+        self.group.excuse(node);
+        self.note(Step::Fault, &[node as u64], || {
+            format!("the end of the journal of {node} is damaged")
+        });
+    }
+
     /// Now a snapshot, later a kill, then the volume goes back.
     fn strike_roll_back(&mut self) -> bool {
         let node = self.victim();
