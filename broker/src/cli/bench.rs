@@ -54,6 +54,10 @@ pub(super) struct Args {
     /// Times to kill the master [default: 50, with --quick 5]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     kills: Option<u32>,
+    /// Messages of 1 KiB in a queue while the master is killed
+    #[arg(long, default_value_t = 0, value_name = "N",
+          value_parser = clap::value_parser!(u64).range(..=10_000_000))]
+    backlog: u64,
     /// Print as JSON
     #[arg(long)]
     json: bool,
@@ -78,6 +82,7 @@ struct Plan {
     rounds: u32,
     time: Duration,
     kills: u32,
+    backlog: u64,
     probe: probe::Plan,
     /// Progress lines on stderr.
     verbose: bool,
@@ -86,13 +91,17 @@ struct Plan {
 /// Measures.
 pub(super) async fn run(args: Args) -> CliResult {
     let plan = args.plan();
-    let mut group = LocalGroup::launch("bench", None, RESTART_DELAY)?;
-    let measured = tokio::select! {
-        measured = measure(&plan, &mut group) => measured,
-        () = crate::cli::interrupted() => bail_interrupted(),
-    };
-    group.stop().await;
-    let report = measured?;
+    let mut report = Report::new();
+    if [Part::Idle, Part::Probe, Part::Throughput]
+        .iter()
+        .any(|part| plan.wants(*part))
+    {
+        on_fresh_group(async |group| measure_rates(&plan, group, &mut report).await).await?;
+    }
+    if plan.wants(Part::Failover) {
+        // What the rates left behind would be measured too.
+        on_fresh_group(async |group| measure_failover(&plan, group, &mut report).await).await?;
+    }
     match args.json {
         true => say!(
             "{}",
@@ -101,6 +110,27 @@ pub(super) async fn run(args: Args) -> CliResult {
         false => report.print(),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Starts a group, works with it, stops it, whatever happens.
+async fn on_fresh_group(
+    work: impl AsyncFnOnce(&mut LocalGroup) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut group = LocalGroup::launch("bench", None, RESTART_DELAY)?;
+    let worked = tokio::select! {
+        worked = async {
+            group.wait_for_start().await?;
+            work(&mut group).await
+        } => worked,
+        () = crate::cli::interrupted() => bail_interrupted(),
+    };
+    let ends = group.unexpected_ends();
+    group.stop().await;
+    worked?;
+    match ends.is_empty() {
+        true => Ok(()),
+        false => bail!("{}", ends.join("; ")),
+    }
 }
 
 fn bail_interrupted<T>() -> anyhow::Result<T> {
@@ -117,6 +147,7 @@ impl Args {
                 .time
                 .unwrap_or_else(|| Duration::from_secs(if quick { 1 } else { 5 })),
             kills: self.kills.unwrap_or(if quick { 5 } else { 50 }),
+            backlog: self.backlog,
             probe: probe::Plan {
                 time: Duration::from_millis(if quick { 300 } else { 1_500 }),
             },
@@ -137,36 +168,45 @@ impl Plan {
     }
 }
 
-async fn measure(plan: &Plan, group: &mut LocalGroup) -> anyhow::Result<Report> {
-    group.wait_for_start().await?;
-    let mut report = Report::new(group.names().len());
+async fn measure_rates(
+    plan: &Plan,
+    group: &mut LocalGroup,
+    report: &mut Report,
+) -> anyhow::Result<()> {
     if plan.wants(Part::Idle) {
         tokio::time::sleep(IDLE_WAIT).await;
         report.idle = procfs::resident_bytes(&group.pids())?;
     }
+    if !plan.wants(Part::Probe) && !plan.wants(Part::Throughput) {
+        return Ok(());
+    }
     for round in 1..=plan.rounds {
         plan.say(&format!("round {round} of {}", plan.rounds));
-        if plan.wants(Part::Probe) || plan.wants(Part::Throughput) {
-            report.add_probe(probe::run(&plan.probe, group.folder()).await?);
-        }
-        if plan.wants(Part::Throughput) {
-            for load in throughput::LOADS {
-                let measured = throughput::run(load, plan.time, group).await?;
-                plan.say(&format!("  {}: {:.0} msg/s", load.name, measured.rate));
-                report.add_throughput(load, measured);
-            }
-        }
-    }
-    if plan.wants(Part::Throughput) {
         report.add_probe(probe::run(&plan.probe, group.folder()).await?);
+        for load in throughput::LOADS
+            .iter()
+            .filter(|_| plan.wants(Part::Throughput))
+        {
+            let measured = throughput::run(*load, plan.time, group).await?;
+            plan.say(&format!("  {}: {:.0} msg/s", load.name, measured.rate));
+            report.add_throughput(*load, measured);
+        }
     }
-    if plan.wants(Part::Failover) {
-        plan.say(&format!("{} kills of the master", plan.kills));
-        report.failover = failover::run(plan.kills, group).await?;
+    report.add_probe(probe::run(&plan.probe, group.folder()).await?);
+    Ok(())
+}
+
+async fn measure_failover(
+    plan: &Plan,
+    group: &mut LocalGroup,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    if plan.backlog > 0 {
+        plan.say(&format!("{} messages stay queued", plan.backlog));
+        failover::fill(plan.backlog, group).await?;
     }
-    let ends = group.unexpected_ends();
-    if !ends.is_empty() {
-        bail!("{}", ends.join("; "));
-    }
-    Ok(report)
+    plan.say(&format!("{} kills of the master", plan.kills));
+    report.failover = failover::run(plan.kills, group).await?;
+    report.backlog = plan.backlog;
+    Ok(())
 }

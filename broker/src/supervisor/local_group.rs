@@ -21,7 +21,7 @@ use crate::supervisor::temp_folder::TempFolder;
 use crate::supervisor::{Options, Supervisor, SupervisorEvent};
 
 /// Brokers of the group.
-const REPLICAS: u8 = 3;
+pub(crate) const REPLICAS: u8 = 3;
 
 /// Ports are looked for from here on, in steps of a group's hundred, to stay out of `up`'s way.
 const PORTS_FROM: u16 = 22_000;

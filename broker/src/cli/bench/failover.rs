@@ -8,10 +8,13 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use rustix::process::Signal;
 use tandemmq_wire::stomp::Frame;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use crate::stomp_client::{Connection, HeartBeat};
+use crate::cli::bench::throughput::BODY_BYTES;
+use crate::stomp_client::sender::{self, Source, Unknown};
+use crate::stomp_client::{Connection, HeartBeat, body_of};
 use crate::supervisor::local_group::LocalGroup;
 use crate::supervisor::observe::GroupView;
 
@@ -29,10 +32,68 @@ const PAUSE_MAX_MS: u32 = 200;
 
 const QUEUE: &str = "/queue/BENCH.FAILOVER";
 
-/// Kills so many masters; from each kill to the next receipt.
-pub(super) async fn run(kills: u32, group: &LocalGroup) -> anyhow::Result<Vec<Duration>> {
+/// Sends without a receipt at once while the backlog is sent.
+const FILL_WINDOW: usize = 512;
+
+/// One failover, all times from the kill on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Failover {
+    /// The client's old connection ended: the kernel has torn the process down.
+    pub(super) ended: Duration,
+    /// A new master answered CONNECT.
+    pub(super) connected: Duration,
+    /// It acknowledged a persistent message.
+    pub(super) receipt: Duration,
+}
+
+/// Sends a backlog that nobody takes.
+pub(super) async fn fill(count: u64, group: &LocalGroup) -> anyhow::Result<()> {
+    let plan = sender::Plan {
+        count: Some(count),
+        window: FILL_WINDOW,
+        pause: Duration::ZERO,
+        receipt_timeout: FAILOVER_MAX,
+        unknown: Unknown::Leave,
+    };
+    let mut backlog = Backlog {
+        body: body_of(BODY_BYTES),
+        acknowledged: 0,
+    };
+    let (_stop, mut stopped) = watch::channel(false);
+    sender::send_all(&mut group.failover(), &plan, &mut backlog, &mut stopped).await?;
+    match backlog.acknowledged == count {
+        true => Ok(()),
+        false => bail!(
+            "of {count} messages {} have a receipt",
+            backlog.acknowledged
+        ),
+    }
+}
+
+struct Backlog {
+    body: bytes::Bytes,
+    acknowledged: u64,
+}
+
+impl Source for Backlog {
+    fn frame(&mut self, _sequence: u64) -> Frame {
+        Frame::new("SEND")
+            .header("destination", "/queue/BENCH.BACKLOG")
+            .header("persistent", "true")
+            .body(self.body.clone())
+    }
+
+    fn acknowledged(&mut self, _sequence: u64) {
+        self.acknowledged += 1;
+    }
+
+    fn refused(&mut self, _sequence: u64, _text: &str) {}
+}
+
+/// Kills so many masters.
+pub(super) async fn run(kills: u32, group: &LocalGroup) -> anyhow::Result<Vec<Failover>> {
     let addresses = group.entry().stomp_addresses();
-    let mut durations = Vec::new();
+    let mut failovers = Vec::new();
     for _ in 0..kills {
         let view = group
             .wait_for("all in step", RECOVERY_MAX, GroupView::is_whole)
@@ -44,35 +105,38 @@ pub(super) async fn run(kills: u32, group: &LocalGroup) -> anyhow::Result<Vec<Du
         tokio::time::sleep(Duration::from_millis(u64::from(pause))).await;
         let begun = Instant::now();
         group.signal(&[master], Signal::KILL).await?;
-        durations.push(next_receipt(client, &addresses, begun).await?);
+        failovers.push(next_receipt(client, &addresses, begun).await?);
     }
     group
         .wait_for("all in step", RECOVERY_MAX, GroupView::is_whole)
         .await?;
-    Ok(durations)
+    Ok(failovers)
 }
 
-/// From the kill to the next receipt.
 async fn next_receipt(
     mut client: Connection,
     addresses: &[String],
     begun: Instant,
-) -> anyhow::Result<Duration> {
+) -> anyhow::Result<Failover> {
     let failover = async {
-        // The old connection ends with its process.
         while client.next().await.is_ok() {}
+        let ended = begun.elapsed();
         loop {
             let mut connection = dial(addresses).await?;
+            let connected = begun.elapsed();
             if send(&mut connection).await.is_ok() {
-                return anyhow::Ok(());
+                return Ok(Failover {
+                    ended,
+                    connected,
+                    receipt: begun.elapsed(),
+                });
             }
         }
     };
     match timeout(FAILOVER_MAX, failover).await {
-        Ok(done) => done?,
+        Ok(done) => done,
         Err(_) => bail!("no receipt within {FAILOVER_MAX:?} of the kill"),
     }
-    Ok(begun.elapsed())
 }
 
 async fn send(connection: &mut Connection) -> anyhow::Result<()> {

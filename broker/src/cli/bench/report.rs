@@ -2,21 +2,24 @@
 
 use std::time::Duration;
 
+use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
+use crate::cli::bench::failover::Failover;
 use crate::cli::bench::machine::Machine;
 use crate::cli::bench::probe::Probe;
 use crate::cli::bench::stats::{Spread, Summary};
 use crate::cli::bench::throughput::{BODY_BYTES, Load, Measured};
 use crate::cli::show;
 use crate::cli::show::say;
+use crate::supervisor::local_group::REPLICAS;
 
 /// Everything, in the order of a run. A part that was not measured is empty.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Report {
     machine: Machine,
-    replicas: usize,
+    replicas: u8,
     body_bytes: usize,
     /// One thread: p50 of 4 KiB write + fdatasync, each round.
     probe_alone: Vec<Summary>,
@@ -25,9 +28,11 @@ pub(super) struct Report {
     throughput: Vec<Row>,
     /// Resident bytes of each broker some seconds after the start.
     pub(super) idle: Vec<u64>,
-    /// From each kill of the master to the next receipt.
-    #[serde(serialize_with = "as_summary")]
-    pub(super) failover: Vec<Duration>,
+    /// From each kill of the master on.
+    #[serde(serialize_with = "as_summaries")]
+    pub(super) failover: Vec<Failover>,
+    /// Messages that were queued meanwhile.
+    pub(super) backlog: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -40,16 +45,17 @@ struct Row {
 
 impl Report {
     /// Nothing measured yet.
-    pub(super) fn new(replicas: usize) -> Self {
+    pub(super) fn new() -> Self {
         Self {
             machine: Machine::here(),
-            replicas,
+            replicas: REPLICAS,
             body_bytes: BODY_BYTES,
             probe_alone: Vec::new(),
             probe_three: Vec::new(),
             throughput: Vec::new(),
             idle: Vec::new(),
             failover: Vec::new(),
+            backlog: 0,
         }
     }
 
@@ -152,15 +158,39 @@ impl Report {
     }
 
     fn print_failover(&self) {
-        let summary = Summary::of(&self.failover);
-        say!(
-            "\nkill -9 of the master to the next receipt, {} kills: p50 {}, p99 {}, max {}",
-            summary.count,
-            show::duration(summary.p50),
-            show::duration(summary.p99),
-            show::duration(summary.max),
+        let title = format!(
+            "kill -9 OF THE MASTER, {} TIMES, {} MESSAGES QUEUED",
+            self.failover.len(),
+            show::thousands(self.backlog)
         );
+        let mut table = show::table(&[title.as_str(), "p50", "p99", "max"], &[1, 2, 3]);
+        for (name, summary) in summaries_of(&self.failover) {
+            let times = [summary.p50, summary.p99, summary.max].map(show::duration);
+            let mut cells = vec![name.to_owned()];
+            cells.extend(times);
+            table.add_row(cells);
+        }
+        say!();
+        show::print_table(&table);
     }
+}
+
+fn summaries_of(failovers: &[Failover]) -> [(&'static str, Summary); 3] {
+    let of = |time: fn(&Failover) -> Duration| {
+        let times: Vec<Duration> = failovers.iter().map(time).collect();
+        Summary::of(&times)
+    };
+    [
+        (
+            "to the end of the old connection",
+            of(|failover| failover.ended),
+        ),
+        (
+            "to CONNECTED of the new master",
+            of(|failover| failover.connected),
+        ),
+        ("to the next receipt", of(|failover| failover.receipt)),
+    ]
 }
 
 fn spread_of(times: impl Iterator<Item = Duration>) -> String {
@@ -183,6 +213,11 @@ fn tenths(spread: Spread) -> String {
     )
 }
 
-fn as_summary<S: Serializer>(times: &[Duration], serializer: S) -> Result<S::Ok, S::Error> {
-    Summary::of(times).serialize(serializer)
+fn as_summaries<S: Serializer>(failovers: &[Failover], serializer: S) -> Result<S::Ok, S::Error> {
+    let [ended, connected, receipt] = summaries_of(failovers).map(|(_, summary)| summary);
+    let mut map = serializer.serialize_map(Some(3))?;
+    map.serialize_entry("ended", &ended)?;
+    map.serialize_entry("connected", &connected)?;
+    map.serialize_entry("receipt", &receipt)?;
+    map.end()
 }
