@@ -139,6 +139,10 @@ fn hunt(mutant: Mutant, seeds_max: u64) -> Fate {
     let schedule = SCHEDULES
         .iter()
         .find_map(|schedule| Some((schedule.name, schedule.run(Detail::Hash).0.err()?)));
+    let seeds_max = match schedule {
+        Some(_) => seeds_max.min(SEEDS_AFTER_SCHEDULE),
+        None => seeds_max,
+    };
     let mut fate = Fate {
         schedule,
         seed: None,

@@ -532,8 +532,14 @@ impl Group {
     fn check_commit_rule(&self, node: usize, view: &View) -> Judged {
         let committed = view.offsets.committed;
         let epoch = epoch_at(&view.epochs, committed);
+        // In one event a master may count and then step down: it is judged by the ballot it owned.
+        let owns = view.promise.member == view.member
+            && self
+                .masters
+                .get(&view.promise.epoch)
+                .is_some_and(|(owner, _)| *owner == view.promise);
         must!(
-            view.role == Role::Master && epoch == Some(view.promise.epoch),
+            (view.role == Role::Master || owns) && epoch == Some(view.promise.epoch),
             I8CommitRule,
             "member {node}, {} of epoch {}, is the first to commit {committed} of epoch {epoch:?}",
             view.role.as_str(),

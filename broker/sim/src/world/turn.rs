@@ -68,7 +68,9 @@ impl World {
             process.machine.handle_timeout(now);
             self.observe(node);
         }
-        while let Some(event) = self.next_event(node) {
+        while self.violation.is_none()
+            && let Some(event) = self.next_event(node)
+        {
             self.with_machine(node, |machine| machine.handle_event(now, event));
             // What a master counts in one event and loses by the next was still counted by it.
             self.observe(node);
