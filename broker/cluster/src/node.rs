@@ -245,7 +245,9 @@ impl NodeMachine {
         let Serving::Applying { epoch, start } = self.serving else {
             return;
         };
-        if self.engine.applied() < start {
+        // A master that comes back from a pause may find its EpochStart committed by old acks and
+        // another master reigning: it opens nothing unless a quorum answers it now.
+        if self.engine.applied() < start || !self.group.may_serve(now) {
             return;
         }
         let next = self.group.journal().appended().next();

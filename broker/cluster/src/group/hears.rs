@@ -100,7 +100,12 @@ impl Group {
 
     /// The time for an attempt has come.
     pub(super) fn handle_stand_timer(&mut self, now: Now) {
-        if self.may_stand() && !self.hears_somebody(now) {
+        if !self.may_stand() || self.hears_somebody(now) {
+            return;
+        }
+        if self.disk_is_stalled(now) {
+            self.stand_again(now); // A member whose disk hangs could not even promise itself.
+        } else {
             self.begin_standing(now);
         }
     }

@@ -207,6 +207,7 @@ impl Group {
         if self.disk_is_stalled(now) {
             self.step_down(now, "an fdatasync hangs");
             self.release_lease(now);
+            self.stand_again(now);
         } else if now.boot.since(since) > self.timing.lease_duration {
             self.step_down(now, "no quorum answered for a whole lease duration");
             self.release_lease(now);
