@@ -172,6 +172,21 @@ pub(crate) async fn interrupted() {
     .await;
 }
 
+/// Messages that one command sends, receives or shows; more are a typing error, and years of work.
+pub(crate) const COUNT_MAX: u64 = 1_000_000_000;
+
+/// Parses whole numbers of the command line within a range.
+pub(crate) fn whole<T: TryFrom<u64>>(
+    range: std::ops::RangeInclusive<u64>,
+) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static {
+    move |text| {
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        let number = number.and_then(|number| T::try_from(number).ok());
+        let (least, greatest) = (range.start(), range.end());
+        number.ok_or_else(|| format!("allowed are whole numbers from {least} to {greatest}"))
+    }
+}
+
 /// Parses durations of the command line: `2s`, `500ms`, `1m`, or milliseconds without a unit.
 pub(crate) fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
     let digits = text
@@ -214,6 +229,20 @@ mod tests {
                 command.get_name()
             );
         }
+    }
+
+    #[test]
+    fn whole_numbers_outside_their_range_name_the_range() {
+        let parse = whole::<u8>(1..=26);
+        assert_eq!(parse("26"), Ok(26));
+        for text in ["", "0", "27", "-1", "1.5", "x", "99999999999999999999999"] {
+            let error = parse(text).unwrap_err();
+            assert_eq!(error, "allowed are whole numbers from 1 to 26", "{text}");
+        }
+        assert!(
+            whole::<u8>(0..=300)("256").is_err(),
+            "it must also fit its type"
+        );
     }
 
     #[test]

@@ -23,7 +23,7 @@ use anyhow::bail;
 use clap::ValueEnum;
 
 use crate::cli::show::say;
-use crate::cli::{CliResult, parse_duration};
+use crate::cli::{CliResult, parse_duration, whole};
 use crate::supervisor::local_group::LocalGroup;
 use report::Report;
 
@@ -46,17 +46,17 @@ pub(super) struct Args {
     #[arg(long, value_enum, value_name = "PART")]
     only: Option<Part>,
     /// Interleaved rounds [default: 3, with --quick 1]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, value_name = "N", value_parser = whole::<u32>(1..=100))]
     rounds: Option<u32>,
     /// Time of each throughput measure [default: 5s, with --quick 1s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     time: Option<Duration>,
     /// Times to kill the master [default: 50, with --quick 5]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "N", value_parser = whole::<u32>(1..=10_000))]
     kills: Option<u32>,
     /// Messages of 1 KiB in a queue while the master is killed
     #[arg(long, default_value_t = 0, value_name = "N",
-          value_parser = clap::value_parser!(u64).range(..=10_000_000))]
+          value_parser = whole::<u64>(0..=10_000_000))]
     backlog: u64,
     /// Print as JSON
     #[arg(long)]

@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use serde_json::json;
 use tandemmq_wire::stomp::Frame;
 
-use crate::cli::CliResult;
 use crate::cli::connect_args::ConnectArgs;
 use crate::cli::destination::DestinationArg;
 use crate::cli::show::say;
+use crate::cli::{COUNT_MAX, CliResult, whole};
 use crate::stomp_client::{ClientError, Connection};
 
 /// Characters of a body shown on its line.
@@ -24,7 +24,7 @@ pub(super) struct Args {
     #[arg(long, default_value = "queue://TEST")]
     destination: DestinationArg,
     /// Show at most so many messages
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>(0..=COUNT_MAX))]
     limit: Option<u64>,
     /// Print each message as one line of JSON
     #[arg(long)]

@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use crate::cli::bench::stats::Summary;
 use crate::cli::show::say;
-use crate::cli::{CliResult, parse_duration, show};
+use crate::cli::{CliResult, parse_duration, show, whole};
 use crate::supervisor::local_group::LocalGroup;
 use phase::{Fault, PhaseResult};
 
@@ -34,19 +34,19 @@ const RESTART_DELAY: Duration = Duration::from_millis(200);
 )]
 pub(super) struct Args {
     /// Times to kill the master with SIGKILL
-    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u32).range(..=10_000))]
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = whole::<u32>(0..=10_000))]
     kills: u32,
     /// Stop the master with SIGSTOP for so long, then let it go on; 0: not at all
     #[arg(long, default_value = "20s", value_parser = parse_duration, value_name = "TIME")]
     stop_master: Duration,
     /// Times to kill all brokers at once
-    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(..=10_000))]
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = whole::<u32>(0..=10_000))]
     power_cut_all: u32,
     /// Use this folder and leave it behind [default: a temporary one]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     /// Messages a second of each of the two busy producers
-    #[arg(long, default_value_t = 500, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, default_value_t = 500, value_name = "N", value_parser = whole::<u32>(1..=10_000))]
     rate: u32,
     /// Print as JSON
     #[arg(long)]

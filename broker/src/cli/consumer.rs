@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::cli::connect_args::ConnectArgs;
 use crate::cli::destination::DestinationArg;
 use crate::cli::show::say;
-use crate::cli::{CliResult, load, parse_duration, show};
+use crate::cli::{COUNT_MAX, CliResult, load, parse_duration, show, whole};
 use crate::stomp_client::ClientError;
 use crate::stomp_client::receiver::{self, Ack, AckReceipts, End, Plan, Sink};
 
@@ -27,14 +27,14 @@ pub(super) struct Args {
     destination: DestinationArg,
     /// Messages of each thread
     #[arg(long = "messageCount", alias = "message-count", default_value_t = 1_000, value_name = "N",
-          value_parser = clap::value_parser!(u64).range(1..))]
+          value_parser = whole::<u64>(1..=COUNT_MAX))]
     message_count: u64,
     /// Pause after each message, in milliseconds or with a unit
     #[arg(long, default_value = "0", value_parser = parse_duration)]
     sleep: Duration,
     /// Consumers at once, each with its own connection
     #[arg(long = "parallelThreads", alias = "parallel-threads", default_value_t = 1, value_name = "N",
-          value_parser = clap::value_parser!(u32).range(1..=1_000))]
+          value_parser = whole::<u32>(1..=1_000))]
     parallel_threads: u32,
     /// How to acknowledge
     #[arg(
@@ -47,7 +47,7 @@ pub(super) struct Args {
     )]
     ack_mode: AckMode,
     /// Messages on their way to this consumer at once [default: the broker's]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    #[arg(long, value_name = "N", value_parser = whole::<u32>(1..=65_536))]
     prefetch: Option<u32>,
     /// End when no message came for so long [default: wait for ever]
     #[arg(long, value_parser = parse_duration, value_name = "TIME")]

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::checker::Verdict;
 use crate::cli::judged::{Consume, Produce, Run};
 use crate::cli::show::say;
-use crate::cli::{CliResult, show};
+use crate::cli::{CliResult, show, whole};
 use crate::supervisor::local_group::{LocalGroup, START_MAX};
 use crate::supervisor::observe::GroupView;
 
@@ -39,11 +39,11 @@ const IDLE: Duration = Duration::from_millis(800);
 pub(super) struct Args {
     /// Messages to send
     #[arg(long = "messageCount", alias = "message-count", default_value_t = 20_000, value_name = "N",
-          value_parser = clap::value_parser!(u64).range(100..=200_000))]
+          value_parser = whole::<u64>(100..=200_000))]
     message_count: u64,
     /// Bytes of each message
     #[arg(long = "messageSize", alias = "message-size", default_value_t = 1_024, value_name = "BYTES",
-          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+          value_parser = whole::<u32>(1..=100_000))]
     message_size: u32,
 }
 

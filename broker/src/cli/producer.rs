@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::cli::connect_args::ConnectArgs;
 use crate::cli::destination::DestinationArg;
 use crate::cli::show::say;
-use crate::cli::{CliResult, load, parse_duration, show};
+use crate::cli::{COUNT_MAX, CliResult, load, parse_duration, show, whole};
 use crate::stomp_client::sender::{self, Plan, Source, Unknown, WINDOW_MAX};
 use crate::stomp_client::{ClientError, body_of};
 
@@ -34,12 +34,13 @@ pub(super) struct Args {
         long = "messageCount",
         alias = "message-count",
         default_value_t = 1_000,
-        value_name = "N"
+        value_name = "N",
+        value_parser = whole::<u64>(0..=COUNT_MAX)
     )]
     message_count: u64,
     /// Bytes of each message; 0: a short text
     #[arg(long = "messageSize", alias = "message-size", default_value_t = 0, value_name = "BYTES",
-          value_parser = clap::value_parser!(u32).range(..=10_000_000))]
+          value_parser = whole::<u32>(0..=10_000_000))]
     message_size: u32,
     /// Pause after each message, in milliseconds or with a unit
     #[arg(long, default_value = "0", value_parser = parse_duration)]
@@ -49,11 +50,11 @@ pub(super) struct Args {
     persistent: bool,
     /// Producers at once, each with its own connection
     #[arg(long = "parallelThreads", alias = "parallel-threads", default_value_t = 1, value_name = "N",
-          value_parser = clap::value_parser!(u32).range(1..=1_000))]
+          value_parser = whole::<u32>(1..=1_000))]
     parallel_threads: u32,
     /// Sends without a receipt at once, on each connection
     #[arg(long, default_value_t = 1, value_name = "N",
-          value_parser = clap::value_parser!(u32).range(1..=WINDOW_MAX as i64))]
+          value_parser = whole::<u32>(1..=WINDOW_MAX as u64))]
     window: u32,
     /// Time to live, in milliseconds or with a unit; 0: for ever
     #[arg(long = "msgTTL", alias = "msg-ttl", default_value = "0", value_parser = parse_duration)]

@@ -8,10 +8,10 @@ use tokio::sync::mpsc;
 
 use crate::cli::show::LiveBlock;
 use crate::cli::show::say;
-use crate::cli::{CliError, CliResult, cluster_list, parse_duration, show};
+use crate::cli::{CliError, CliResult, cluster_list, parse_duration, show, whole};
 use crate::config::Journal;
 use crate::supervisor::observe::{ClusterView, observe};
-use crate::supervisor::plan::BASE_PORT_DEFAULT;
+use crate::supervisor::plan::{BASE_PORT_DEFAULT, GROUPS_MAX};
 use crate::supervisor::{OpenError, Opened, Options, Supervisor, SupervisorEvent, Wanted, open};
 
 /// Between two looks at the brokers.
@@ -27,13 +27,13 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIR", default_value = "tandemmq-cluster")]
     dir: PathBuf,
     /// Groups, not connected with each other yet [default: 1, or what DIR holds]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<u8>(1..=GROUPS_MAX.into()))]
     groups: Option<u8>,
     /// Brokers of each group: 1, 3, 5 or 7 [default: 3, or what DIR holds]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_replicas)]
     replicas: Option<u8>,
     /// First port [default: 20000, or what DIR holds]
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", value_parser = whole::<u16>(1_024..=32_767))]
     base_port: Option<u16>,
     /// A broker process that dies is started again after this
     #[arg(long, default_value = "2s", value_parser = parse_duration, value_name = "TIME")]
@@ -63,6 +63,12 @@ pub(super) async fn run(args: Args) -> CliResult {
     supervisor.stop().await;
     say!("All brokers have stopped. The same command resumes them.");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Which numbers are allowed, and why, is said where the whole shape is checked.
+fn parse_replicas(text: &str) -> Result<u8, String> {
+    text.parse()
+        .map_err(|_| "allowed are 1, 3, 5 and 7".to_owned())
 }
 
 fn open_folder(args: &Args) -> Result<Opened, CliError> {
