@@ -420,9 +420,12 @@ impl<'a, S: Storage> Walk<'a, S> {
         self.storage.sync_dir()?;
         let Some(place) = place else { return Ok(()) };
         let name = segment::name(place.segment);
-        if self.index.lock().end.place.is_none() {
-            // A first segment that never got a batch.
+        if self.index.lock().end.last == Offset::ZERO {
+            // A first segment that never got a batch: its header may not even be on the disk, and
+            // a larger batch would leave it empty before the segment that it gets for itself.
             self.storage.remove(&name)?;
+            self.index.lock().cut(Offset::ZERO, 0, None);
+            self.current_bytes = 0;
             return Ok(self.storage.sync_dir()?);
         }
         if segment::zero(self.storage, &name, place.position, self.current_bytes)? {

@@ -88,15 +88,20 @@ impl<S: Storage> DiskWorker<S> {
                 Ok(())
             }
         };
-        let done = Done {
+        // After an error nothing here is in step with the disk any more.
+        let result = result.map(|()| self.done());
+        DiskDone {
+            result: result.map_err(|error| error.to_string()),
+        }
+    }
+
+    fn done(&self) -> Done {
+        Done {
             room: self.room(),
             durable: self.stored.durable,
             synced: self.synced,
             crc: self.index.lock().end.crc,
             deferred: !self.deferred.is_empty(),
-        };
-        DiskDone {
-            result: result.map(|()| done).map_err(|error| error.to_string()),
         }
     }
 

@@ -541,3 +541,47 @@ fn a_promise_that_only_the_page_cache_shows_is_stored_before_it_is_told() {
     let member = member.power_cut(&mut || 1);
     assert_eq!(member.journal.control().promise, told);
 }
+
+#[test]
+fn a_first_segment_that_got_its_header_alone_is_not_kept() {
+    // Found by the fuzz target. The process dies between header and batch; the next batch is larger
+    // than a segment and gets one of its own.
+    for calls in 0..8 {
+        let mut member = Member::new(config(1 << 16));
+        member.settle();
+        member.extend(1, &[b"small"]);
+        member.disk.stop_after(Some(calls));
+        member.settle();
+        member.disk.stop_after(None);
+        let mut member = member.killed();
+        let large = member.extend(2, &[&vec![1; 100_000]]);
+        member.settle();
+        let member = member.power_cut(&mut || 1);
+        assert_eq!(
+            member.log().last(),
+            Some(&large),
+            "died after {calls} calls"
+        );
+    }
+}
+
+#[test]
+fn a_disk_that_fails_in_the_middle_of_a_cut_is_told_as_fatal() {
+    // Segments of different sizes, so that the place of the end fits into no other one.
+    for calls in 0..16 {
+        let mut member = Member::new(config(1 << 16));
+        member.extend(1, &[b"small"]);
+        member.extend(1, &[&vec![1; 150_000]]);
+        member.settle();
+        member.journal.cut(Offset(1));
+        member.disk.stop_after(Some(calls));
+        member.settle();
+        member.disk.stop_after(None);
+        let member = member.killed();
+        assert!(
+            member.journal.appended() >= Offset(1),
+            "after {calls} calls"
+        );
+        assert_eq!(member.journal.control().log_state, LogState::Clean);
+    }
+}
