@@ -3,6 +3,8 @@
 //! Files are opened once and kept; every handle may be used from several threads. Writes are
 //! `pwrite`, sync is `fdatasync`: the segments are zero-filled ahead, so no metadata changes with
 //! a batch. An error of a sync is passed on as it is; the caller ends the process.
+//!
+//! The folder's own name is made durable, too: a journal in a folder that a power cut forgets is gone.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -13,6 +15,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use tandemmq_journal::{Storage, StorageError};
+
+/// Files kept open. A log of 64 MiB segments has this many in 8 GiB; older ones are opened again when
+/// a slave or a consumer reads them. Far below the usual limit of 1,024 for a process.
+const OPEN_FILES_MAX: usize = 128;
 
 /// One member's folder.
 #[derive(Debug, Clone)]
@@ -30,7 +36,7 @@ struct Folder {
 impl FileStorage {
     /// Opens the folder; makes it if it is not there.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        fs::create_dir_all(path)?;
+        make_durable(path)?;
         let directory = File::open(path)?;
         let open = Mutex::new(BTreeMap::new());
         Ok(Self {
@@ -60,6 +66,7 @@ impl FileStorage {
             .write(true)
             .open(self.path(name));
         let file = Arc::new(options.map_err(|error| classify(name, &error))?);
+        make_place(&mut open);
         open.insert(name.to_owned(), Arc::clone(&file));
         Ok(file)
     }
@@ -70,6 +77,37 @@ impl FileStorage {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(name);
+    }
+}
+
+/// Makes a folder and what is missing above it, each name synced in its parent.
+fn make_durable(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    make_durable(parent)?;
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    File::open(parent)?.sync_all()
+}
+
+/// Closes a file that is used no more by us; who holds it still goes on.
+fn make_place(open: &mut BTreeMap<String, Arc<File>>) {
+    if open.len() >= OPEN_FILES_MAX {
+        // The oldest segment: names count upwards.
+        let oldest = open
+            .keys()
+            .find(|name| name.starts_with("journal-"))
+            .cloned();
+        if let Some(oldest) = oldest {
+            open.remove(&oldest);
+        }
     }
 }
 
@@ -116,6 +154,7 @@ impl Storage for FileStorage {
             .open
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
+        make_place(&mut open);
         open.insert(name.to_owned(), file);
         Ok(())
     }
@@ -174,6 +213,32 @@ mod tests {
     use tandemmq_journal::contract_tests;
 
     use super::*;
+
+    #[test]
+    fn files_beyond_those_kept_open_are_opened_again() {
+        let path = std::env::temp_dir().join(format!("tandemmq-open-{}/a/b", std::process::id()));
+        let storage = FileStorage::open(&path).expect("a folder in folders that are not there");
+        let names: Vec<_> = (0..3 * OPEN_FILES_MAX)
+            .map(|n| format!("journal-{n:016}"))
+            .collect();
+        for name in &names {
+            storage.create(name).expect("create");
+            storage.write_at(name, 0, name.as_bytes()).expect("write");
+        }
+        for name in &names {
+            assert_eq!(
+                &storage.read_at(name, 0, 99).expect("read")[..],
+                name.as_bytes()
+            );
+        }
+        let open = storage.folder.open.lock().expect("nobody panicked").len();
+        assert!(open <= OPEN_FILES_MAX, "{open} files are open");
+        let root = path
+            .parent()
+            .and_then(Path::parent)
+            .expect("it has parents");
+        fs::remove_dir_all(root).expect("remove the test's folder");
+    }
 
     #[test]
     fn real_files_keep_the_contract_of_storage() {
