@@ -110,6 +110,8 @@ schedules! {
         "after an fsync error and a restart nothing counts that is only in the page cache";
     h13::h13_a_master_whose_disk_hangs_is_replaced, 3,
         "its heartbeats go on, but it says that it is not valid";
+    h13::h13_a_single_broker_serves_again_when_its_disk_moves, 1,
+        "nobody else could take over";
     h14::h14_a_duel_of_candidates_ends, 5,
         "candidates that meet at a slow Lease do not depose each other for ever";
     h15::h15_a_stolen_lease_makes_and_unmakes_no_master, 3,

@@ -15,3 +15,17 @@ pub(super) fn h13_a_master_whose_disk_hangs_is_replaced(stage: &mut Stage) -> Ju
     stage.world.unhang_disk(master);
     stage.finish()
 }
+
+/// A group of one has nobody to replace it: it must serve again by itself once its disk moves.
+pub(super) fn h13_a_single_broker_serves_again_when_its_disk_moves(stage: &mut Stage) -> Judged {
+    let only = stage.master(None)?;
+    stage.produce(3)?;
+    stage.world.nodes[only].disk.hang();
+    stage.offer(1);
+    stage.until("it is no master any more", |world| world.master().is_none())?;
+    stage.pass(500)?;
+    stage.world.unhang_disk(only);
+    stage.master(None)?;
+    stage.produce(1)?;
+    stage.finish()
+}
