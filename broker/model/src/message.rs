@@ -54,7 +54,16 @@ impl Message {
             .iter()
             .map(|(name, value)| name.len() + value.len() + 64)
             .sum();
-        FIXED + self.destination.name.len() + properties + self.body.len()
+        let correlation_id = self.correlation_id.as_ref().map_or(0, |id| id.len());
+        let jms_type = self.jms_type.as_ref().map_or(0, |text| text.len());
+        let reply_to = self.reply_to.as_ref().map_or(0, |to| to.name.len());
+        FIXED
+            + self.destination.name.len()
+            + correlation_id
+            + jms_type
+            + reply_to
+            + properties
+            + self.body.len()
     }
 
     /// True once the wall clock passed the expiration the producer gave.

@@ -175,7 +175,10 @@ async fn client_that_goes_on_sending_after_its_error_is_not_reset() {
     assert!(told.starts_with("ERROR"), "{told}");
     client.write_all(&[b'x'; 100_000]).await.unwrap();
     let reset = client.take_error().unwrap();
-    assert!(reset.is_none(), "a reset may overtake the ERROR on a slower way: {reset:?}");
+    assert!(
+        reset.is_none(),
+        "a reset may overtake the ERROR on a slower way: {reset:?}"
+    );
 }
 
 #[tokio::test]

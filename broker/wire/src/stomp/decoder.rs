@@ -15,6 +15,7 @@
 //! - A frame never keeps a chunk alive that is much larger than itself: heads and small bodies are
 //!   copied once, a body from `SHARED_BODY_BYTES_MIN` on that lies in one chunk is a slice of it.
 //!   Sockets are read in chunks of 64 KiB, so a message holds at most four times its own size.
+//! - Nor does it keep what is not in it: a head that is mostly repeated headers or blanks is left.
 //! - After an error the decoder gives nothing more.
 //!
 //! Not here: which commands exist and which headers they need.
@@ -25,6 +26,7 @@ use std::ffi::CStr;
 use bytes::{Buf, Bytes, BytesMut};
 use bytestring::ByteString;
 
+use super::frame::is_wasteful;
 use super::headers::Escapes;
 use super::{Frame, Version};
 use crate::limits::{HEADER_BYTES_MAX, HEADERS_MAX, UNAUTHENTICATED_FRAME_BYTES_MAX};
@@ -381,6 +383,7 @@ impl Decoder {
 
     /// Command and headers, and what `content-length` says.
     fn parse_head(&self, head: Bytes) -> Result<(Frame, Option<u64>), DecodeError> {
+        let head_bytes = head.len();
         let block = ByteString::try_from(head).map_err(|_| DecodeError::NotUtf8)?;
         let command_end = self.lines.first().copied().unwrap_or(block.len());
         let command = block.slice_ref(without_cr(&block[..command_end]));
@@ -399,14 +402,16 @@ impl Decoder {
             }
             headers.push((name, value));
         }
-        Ok((
-            Frame {
-                command,
-                headers,
-                body: Bytes::new(),
-            },
-            length,
-        ))
+        let mut frame = Frame {
+            command,
+            headers,
+            body: Bytes::new(),
+        };
+        let kept = frame.command.len() + frame.headers_bytes();
+        if is_wasteful(kept, head_bytes) {
+            leave_head(&mut frame);
+        }
+        Ok((frame, length))
     }
 
     fn parse_line(
@@ -456,6 +461,15 @@ fn is_blank(line: &[u8]) -> bool {
 
 fn without_cr(line: &str) -> &str {
     line.strip_suffix('\r').unwrap_or(line)
+}
+
+/// Gives the frame's strings memory of their own.
+fn leave_head(frame: &mut Frame) {
+    frame.command = ByteString::from(&*frame.command);
+    for (name, value) in &mut frame.headers {
+        *name = ByteString::from(&**name);
+        *value = ByteString::from(&**value);
+    }
 }
 
 /// True when `name` is there already: the first of repeated headers wins.

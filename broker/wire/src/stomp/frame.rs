@@ -7,6 +7,13 @@ use bytestring::ByteString;
 
 use super::{Version, encoder};
 
+/// Up to this many bytes of names and values a frame's memory may be kept for one of them: most
+/// frames are smaller, and a copy costs an allocation.
+const SHARED_HEADERS_BYTES_MAX: usize = 1_024;
+
+/// Memory that strings may keep beyond twice their own bytes.
+const SLACK_BYTES: usize = 256;
+
 /// One frame, its headers unescaped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Frame {
@@ -64,6 +71,22 @@ impl Frame {
             .map(|(_, value)| value)
     }
 
+    /// The value of a header, to be kept longer than the frame: it must not keep 10 MiB of other
+    /// headers alive, so it is a copy when the frame is large.
+    pub fn kept(&self, name: &str) -> Option<ByteString> {
+        let value = self.shared(name)?;
+        if self.headers_bytes() <= SHARED_HEADERS_BYTES_MAX {
+            return Some(value.clone());
+        }
+        Some(ByteString::from(&**value))
+    }
+
+    /// Bytes of all names and values.
+    pub(crate) fn headers_bytes(&self) -> usize {
+        let headers = self.headers.iter();
+        headers.map(|(name, value)| name.len() + value.len()).sum()
+    }
+
     /// The frame's bytes in 1.2. CONNECT and CONNECTED are the same in all versions.
     pub fn encode(&self) -> Bytes {
         self.encode_as(Version::V1_2)
@@ -78,13 +101,14 @@ impl Frame {
 
     /// About how many bytes the frame takes; exact when nothing is escaped.
     pub fn encoded_len_hint(&self) -> usize {
-        let headers: usize = self
-            .headers
-            .iter()
-            .map(|(name, value)| name.len() + value.len())
-            .sum();
-        self.command.len() + headers + 2 * self.headers.len() + self.body.len() + 4
+        self.command.len() + self.headers_bytes() + 2 * self.headers.len() + self.body.len() + 4
     }
+}
+
+/// True when strings of `kept` bytes would hold on to much more than themselves by sharing `whole`
+/// bytes.
+pub(crate) const fn is_wasteful(kept: usize, whole: usize) -> bool {
+    whole > 2 * kept + SLACK_BYTES
 }
 
 /// Shows no passcode and not the whole body: frames end up in logs.

@@ -17,6 +17,7 @@ use tandemmq_model::{BodyKind, Destination, Message, Now, TxName};
 
 use super::Frame;
 use super::destinations::{NameError, Names};
+use super::frame::is_wasteful;
 
 /// JMS default priority.
 const DEFAULT_PRIORITY: u8 = 4;
@@ -43,6 +44,7 @@ pub(crate) fn to_message(
     names: &Names,
     now: Now,
 ) -> Result<(Message, Option<TxName>), SendError> {
+    let sent_bytes = frame.headers_bytes();
     let mut tx = None;
     let mut message = Message {
         destination: Destination::queue(ByteString::new()),
@@ -86,7 +88,36 @@ pub(crate) fn to_message(
     if !addressed {
         return Err(SendError::NoDestination);
     }
+    if is_wasteful(kept_bytes(&message), sent_bytes) {
+        leave_frame(&mut message);
+        tx = tx.map(|name| TxName::from(&*name));
+    }
     Ok((message, tx))
+}
+
+/// Bytes of the frame's headers that are part of the message.
+fn kept_bytes(message: &Message) -> usize {
+    let texts = [&message.correlation_id, &message.jms_type];
+    let texts = texts.into_iter().flatten().map(|text| text.len());
+    let reply_to = message.reply_to.as_ref().map_or(0, |to| to.name.len());
+    let properties = message.properties.iter();
+    let properties = properties.map(|(name, value)| name.len() + value.len());
+    message.destination.name.len() + reply_to + texts.chain(properties).sum::<usize>()
+}
+
+/// Gives the message memory of its own: it may wait for long, and headers that are no part of it
+/// would wait with it, uncounted.
+fn leave_frame(message: &mut Message) {
+    let own = |text: &mut ByteString| *text = ByteString::from(&**text);
+    own(&mut message.destination.name);
+    let reply_to = message.reply_to.iter_mut().map(|to| &mut to.name);
+    let texts = message
+        .correlation_id
+        .iter_mut()
+        .chain(&mut message.jms_type);
+    let properties = message.properties.iter_mut();
+    let properties = properties.flat_map(|(name, value)| [name, value]);
+    reply_to.chain(texts).chain(properties).for_each(own);
 }
 
 /// ActiveMQ takes whatever is not `true` for false; a typing error would then lose messages.

@@ -154,7 +154,7 @@ impl StompSession {
     }
 
     fn handle_frame(&mut self, now: Now, frame: Frame) {
-        let receipt = frame.shared("receipt").cloned();
+        let receipt = frame.kept("receipt");
         match self.act(now, frame) {
             Ok(()) => {}
             Err(Fault::Refused(text)) => self.push_error(&text, receipt.as_ref()),

@@ -96,10 +96,10 @@ impl Wish {
         limits: &Limits,
     ) -> Result<Self, SubscribeError> {
         let destination = frame
-            .shared("destination")
+            .kept("destination")
             .ok_or(SubscribeError::NoDestination("SUBSCRIBE"))?;
-        let destination = names.source(destination)?;
-        let client_id = frame.shared("id").cloned();
+        let destination = names.source(&destination)?;
+        let client_id = frame.kept("id");
         check_id(client_id.as_ref(), limits)?;
         if client_id.is_none() && version > Version::V1_0 {
             return Err(SubscribeError::NoId("SUBSCRIBE"));

@@ -91,7 +91,7 @@ impl StompSession {
     }
 
     fn send(&mut self, now: Now, frame: Frame) -> Done {
-        let receipt = frame.shared("receipt").cloned();
+        let receipt = frame.kept("receipt");
         let (message, tx) = send::to_message(frame, &self.names, now).map_err(Fault::refused)?;
         self.check_tx(tx.as_ref())?;
         let request = self.request(receipt, message.memory_size());
@@ -114,14 +114,14 @@ impl StompSession {
     }
 
     fn transact(&mut self, frame: &Frame, command: fn(TxName, Request) -> Command) -> Done {
-        let Some(tx) = frame.shared("transaction").cloned() else {
+        let Some(tx) = frame.kept("transaction") else {
             return Err(Fault::Refused(format!(
                 "{} needs the header transaction",
                 frame.command
             )));
         };
         self.check_tx(Some(&tx))?;
-        let request = self.request(frame.shared("receipt").cloned(), 0);
+        let request = self.request(frame.kept("receipt"), 0);
         self.commands.push_back(command(tx, request));
         Ok(())
     }
@@ -133,7 +133,7 @@ impl StompSession {
         self.subscriptions
             .check_room(&wish, limits)
             .map_err(Fault::refused)?;
-        let request = self.request(frame.shared("receipt").cloned(), 0);
+        let request = self.request(frame.kept("receipt"), 0);
         let subscribe = self.subscriptions.add(wish, request.id);
         self.commands
             .push_back(Command::Subscribe(subscribe, request));
@@ -153,7 +153,7 @@ impl StompSession {
         }
         self.subscriptions.remove(number);
         self.returns.forget(number);
-        let request = self.request(frame.shared("receipt").cloned(), 0);
+        let request = self.request(frame.kept("receipt"), 0);
         self.commands
             .push_back(Command::Unsubscribe(number, request));
         Ok(())
@@ -166,7 +166,7 @@ impl StompSession {
         }
         // The engine gives back what was not written.
         self.outbound.drop_deliveries();
-        let receipt = frame.shared("receipt").cloned();
+        let receipt = frame.kept("receipt");
         let request = self.requests.open(Some(Waiting::Disconnect(receipt)), 0);
         self.commands.push_back(Command::Disconnect(request));
         self.phase = Phase::Leaving;
@@ -181,9 +181,9 @@ impl StompSession {
             Version::V1_2 => self.ack_by_id(frame)?,
             version => self.ack_by_message(frame, version)?,
         };
-        let tx = frame.shared("transaction").cloned();
+        let tx = frame.kept("transaction");
         self.check_tx(tx.as_ref())?;
-        let request = self.request(frame.shared("receipt").cloned(), 0);
+        let request = self.request(frame.kept("receipt"), 0);
         self.commands.push_back(Command::Ack {
             which,
             kind,

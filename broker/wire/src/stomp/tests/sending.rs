@@ -3,7 +3,7 @@
 use tandemmq_model::{Command, Destination};
 
 use super::support::*;
-use crate::stomp::Version;
+use crate::stomp::{Frame, Version};
 
 fn sent(headers: &str) -> tandemmq_model::Message {
     let mut peer = Peer::connected(Version::V1_2);
@@ -120,4 +120,51 @@ fn a_send_without_destination_is_refused() {
         let text = Peer::connected(version).refused("SEND\n\nx\0");
         assert!(text.contains("destination"), "{text}");
     }
+}
+
+/// Bytes that nobody else shares.
+fn is_own(text: bytestring::ByteString) -> bool {
+    text.into_bytes().is_unique()
+}
+
+#[test]
+fn a_message_does_not_keep_headers_alive_that_it_has_not() {
+    let long = "x".repeat(10_000);
+    let repeated = format!("one:1\n{}", format!("one:{long}\n").repeat(900));
+    let dropped = format!("one:1\nmessage-id:{long}\nredelivered:{long}\nJMSXUserID:{long}\n");
+    let read = format!("one:1\nexpires:{}5\n", " ".repeat(9_000));
+    for headers in [repeated, dropped, read] {
+        let message = sent(&headers);
+        let (name, value) = message.properties.into_iter().next().unwrap();
+        assert_eq!((&*name, &*value), ("one", "1"));
+        assert!(is_own(name), "it holds {} bytes", headers.len());
+        assert!(is_own(value), "it holds {} bytes", headers.len());
+        assert!(is_own(message.destination.name));
+    }
+}
+
+#[test]
+fn the_strings_of_a_small_message_share_their_frame() {
+    let message = sent("one:1\n");
+    let (name, _value) = message.properties.into_iter().next().unwrap();
+    assert!(!is_own(name), "a copy of each would cost an allocation");
+}
+
+#[test]
+fn what_is_kept_of_a_frame_does_not_keep_the_frame() {
+    let mut peer = Peer::connected(Version::V1_2);
+    let other = format!("other:{}\n", "x".repeat(10_000));
+    peer.write(&format!("BEGIN\ntransaction:t\nreceipt:r\n{other}\n\0"));
+    let Command::Begin(tx, _) = peer.command() else {
+        panic!("BEGIN was read");
+    };
+    assert!(is_own(tx), "a transaction may stay open for long");
+}
+
+#[test]
+fn what_is_kept_of_a_frame_is_a_copy_when_the_frame_is_large() {
+    let small = Frame::new("SUBSCRIBE").header("id", "1".to_owned());
+    assert!(!is_own(small.kept("id").unwrap()));
+    let large = small.header("other", "x".repeat(10_000));
+    assert!(is_own(large.kept("id").unwrap()));
 }
