@@ -7,8 +7,8 @@
 //! Nothing is cut but at a record that differs in epoch: a late or doubled Append of a prefix that
 //! is there already changes nothing.
 
-use tandemmq_journal::{Batch, Journal, Space};
-use tandemmq_model::{Ballot, Epoch, Now, Offset, Record, RecordKind};
+use tandemmq_journal::{Batch, Journal};
+use tandemmq_model::{Ballot, Epoch, Now, Offset};
 
 use super::Group;
 use crate::Effect;
@@ -60,42 +60,33 @@ impl Group {
     }
 
     fn place_one(&mut self, now: Now, ballot: Ballot, batch: &Batch) -> Placed {
-        if batch.base() <= self.journal.appended() {
-            let same = self.journal.epoch_at(batch.base()) == Some(batch.epoch());
-            if same && !mutants::on(Mutant::CutOnEveryAppend) {
-                let whole = batch.last() <= self.journal.appended();
-                return if whole { Placed::All } else { Placed::Broken };
-            }
-            let before = Offset(batch.base().0 - 1);
-            if !self.cut(now, ballot, before) {
-                return Placed::Broken;
-            }
+        let there = batch.base() <= self.journal.appended();
+        let same = self.journal.epoch_at(batch.base()) == Some(batch.epoch());
+        if there && same && !mutants::on(Mutant::CutOnEveryAppend) {
+            let whole = batch.last() <= self.journal.appended();
+            return if whole { Placed::All } else { Placed::Broken };
         }
+        let before = Offset(batch.base().0 - 1);
         if self
             .journal
-            .last_crc()
-            .is_some_and(|crc| crc != batch.previous_crc())
+            .epoch_at(before)
+            .is_none_or(|epoch| epoch > batch.epoch())
         {
-            return Placed::Broken;
+            return Placed::Broken; // Epochs along a log never decrease.
         }
-        if !self.has_room_for(batch) {
+        if !self.journal.has_room_for(batch) {
             self.missed_append = Some(batch.bytes().len());
             return Placed::NoRoom;
         }
+        if there && !self.cut(now, ballot, before) {
+            return Placed::Broken;
+        }
+        let known = self.journal.last_crc();
+        if known.is_some_and(|crc| crc != batch.previous_crc()) {
+            return Placed::Broken;
+        }
         self.journal.append(batch.clone());
         Placed::All
-    }
-
-    /// The last of the reserve is for EpochStart alone.
-    fn has_room_for(&self, batch: &Batch) -> bool {
-        let elects = || {
-            let kind = |(_, record): (Offset, Record)| record.known_kind();
-            batch
-                .records()
-                .all(|record| kind(record) == Some(RecordKind::EpochStart))
-        };
-        self.journal.has_room(batch.bytes().len())
-            && (self.journal.space() != Space::OnlyElection || elects())
     }
 
     /// Cuts the own log behind `to`. The cut mark goes to disk before the cut does, `synced` is
