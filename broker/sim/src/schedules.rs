@@ -104,6 +104,8 @@ schedules! {
         "an acknowledged record was cut by a later master; the cut mark clears the slave";
     h08::h8_a_majority_of_empty_volumes_founds_nothing, 3,
         "two wiped volumes and a deleted Lease do not make a new group beside the old one";
+    h08::h8_the_first_election_needs_every_founder, 3,
+        "the group is confirmed, one founder is away, the logs are empty";
     h10::h10_an_acknowledged_batch_that_is_damaged_costs_the_vote, 3,
         "it looks like a torn tail; the peers remember the ack";
     h11::h11_what_a_failed_fdatasync_lost_is_written_again, 3,

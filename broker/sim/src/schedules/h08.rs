@@ -29,3 +29,22 @@ pub(super) fn h8_a_majority_of_empty_volumes_founds_nothing(stage: &mut Stage) -
     let reigns = stage.world.counts().reigns;
     stage.must(reigns == 1, "ports were opened once, by the first master")
 }
+
+/// The other half of the same rule: with an empty log a majority is not enough to lead. One founder
+/// is away before the first election, and whatever it may have, nobody reigns without its answer.
+pub(super) fn h8_the_first_election_needs_every_founder(stage: &mut Stage) -> Judged {
+    stage.until("the group is confirmed", |world| {
+        world.lease.current().record.group.is_some()
+    })?;
+    stage.kill(2);
+    stage.pass(8_000)?;
+    stage.must(
+        stage.world.master().is_none(),
+        "two of three founders do not elect",
+    )?;
+    stage.start(2);
+    stage.master(None)?;
+    stage.produce(3)?;
+    stage.in_step()?;
+    stage.finish()
+}
