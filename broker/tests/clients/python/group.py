@@ -225,8 +225,12 @@ class Group:
     def kill_master(self):
         """SIGKILL to the master; answers with what it was."""
         master = self.master()
-        self._signal(master["pid"], signal.SIGKILL)
+        self.kill(master)
         return master
+
+    def kill(self, broker):
+        """SIGKILL to the process that a broker was when it was looked at."""
+        self._signal(broker["pid"], signal.SIGKILL)
 
     def signal(self, name, number):
         """A signal to one broker."""

@@ -126,9 +126,7 @@ class Raw:
 
     def check_usable(self):
         """The connection still does what it is told."""
-        name = f"usable-{next(RECEIPTS)}"
-        assert self.request("BEGIN", transaction=name) == []
-        assert self.request("ABORT", transaction=name) == []
+        assert self.request("SEND", "x", destination="/topic/usable") == []
 
     def browse(self, queue):
         """All messages of a queue; they stay there. Needs 1.1 or later."""
