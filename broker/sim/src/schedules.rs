@@ -11,6 +11,8 @@ use crate::run::panics;
 use crate::stage::{Judged, Stage};
 use crate::trace::Detail;
 
+mod f01;
+mod f03;
 mod f04;
 mod f05;
 mod h01;
@@ -142,6 +144,10 @@ schedules! {
         "a slave that promised a dead candidate makes its master stand again";
     h30::h30_a_proposal_whose_volume_died_is_cleared, 3,
         "a listed volume is lost between proposal and confirmation";
+    f01::f1_a_master_killed_after_any_effect_loses_nothing, 3,
+        "kill -9 between any two effects of a commit";
+    f03::f3_a_power_cut_of_all_loses_nothing_in_any_order_of_return, 3,
+        "all hosts lose their power at once";
     f04::f4_a_power_cut_member_in_the_first_quorum_loses_nothing, 3,
         "one power cut and pauses put the restarted member into the first quorum";
     f05::f5_acks_of_a_catch_up_commit_nothing_by_themselves, 3,
