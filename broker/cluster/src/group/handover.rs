@@ -233,6 +233,8 @@ impl Group {
             ..leaving
         });
         self.step_down(now, reason);
+        // The last link may have gone before this step: then nothing more would wake it up.
+        self.check_leaving(now);
     }
 
     fn finish_leaving(&mut self) {

@@ -76,7 +76,8 @@ class Group:
     # === the life of `up` ===
 
     def lay_out(self):
-        """Makes the folder: starts `up` once, and writes `config` into what it laid out."""
+        """Makes the folder: starts `up` once, ends it, forgets what the brokers wrote, and writes
+        `config` into their files. So the group begins with these settings, on blank volumes."""
         for attempt in range(20):
             base = random.Random(os.getpid() * 101 + attempt).randrange(FIRST_PORT, PORT_END, PORT_STEP)
             if ports_are_free(base, self.replicas):
@@ -89,9 +90,12 @@ class Group:
         else:
             raise RuntimeError(f"no free ports for a group between {FIRST_PORT} and {PORT_END}")
         self.stop()
-        if self.config:
-            for broker in self.brokers():
-                self.configure(broker["name"], self.config)
+        folders = [self.folder / "a" / "lease", *(Path(broker["dataDir"]) for broker in self.brokers())]
+        for folder in folders:
+            shutil.rmtree(folder)
+            folder.mkdir()
+        for broker in self.brokers():
+            self.configure(broker["name"], self.config)
 
     def _wait_laid_out(self):
         deadline = time.monotonic() + START_MAX

@@ -1,5 +1,7 @@
 """Row "failover": what clients see when the master is killed, in a group of their own."""
 
+import time
+
 import pytest
 
 from group import Group
@@ -146,3 +148,18 @@ def test_a_master_that_is_asked_to_end_loses_nothing(group, queue):
     assert group.master()["epoch"] > master["epoch"]
     with Raw.connect(group.address()) as client:
         assert len(client.browse(queue)) == 20
+
+
+def test_brokers_that_end_together_do_not_wait_for_each_other(group, queue):
+    """A master that hands over waits up to 5 s (`handoverMaxMs`) for its successor. Without anybody
+    left to vote there is none."""
+    for attempt in range(3):
+        group.wait_in_step()
+        with Raw.connect(group.address()) as client:
+            client.request("SEND", "x", destination=queue, persistent="true")
+        began = time.monotonic()
+        group.stop()
+        assert time.monotonic() - began < 4, f"stop {attempt}"
+        group.start()
+    with Raw.connect(group.address()) as client:
+        assert len(client.browse(queue)) == 3
