@@ -27,7 +27,7 @@ MUTANTS := CARGO_TARGET_DIR=$(MUTANTS_DIR) cargo run --locked --release -p sim-m
 MODEL_MANIFEST := docs/protocol/model/Cargo.toml
 MODEL := CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/model cargo run --locked --release --quiet --manifest-path $(MODEL_MANIFEST) --
 CHAOS := $(CARGO_TEST) -p tandemmq --test chaos
-CLIENTS := $(CARGO_TEST) -p tandemmq --test clients
+CLIENTS := $(CACHE_DIR)/clients
 # All test programs of the binary: --all-targets leaves out those that plain `cargo test` does not run.
 PROCESS_TESTS := $(notdir $(basename $(wildcard broker/tests/*.rs)))
 FUZZ_DIRS := broker/wire/fuzz broker/journal/fuzz
@@ -37,8 +37,8 @@ OUTSIDE := $(MODEL_MANIFEST) $(wildcard $(addsuffix /Cargo.toml,$(FUZZ_DIRS)))
 STAGES := $(CACHE_DIR)/stages
 STAGE := STAGES=$(STAGES) tools/stage
 
-.PHONY: help build demo test fmt fmt-check clippy unit doc sim mutants chaos clients bench model \
-	model-small fuzz deny prerequisites clean-cache
+.PHONY: help build demo test fmt fmt-check clippy unit doc sim mutants chaos clients full-disk bench \
+	model model-small fuzz deny prerequisites clean-cache
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,7 +61,7 @@ test: ## every check that needs no privilege, with the time of each
 	@$(STAGE) "simulator" $(MAKE) sim SEEDS=100
 	@$(STAGE) "mutants" $(MAKE) mutants
 	@$(STAGE) "chaos, short" $(MAKE) chaos KILLS=10
-	@$(STAGE) "real clients, short" $(MAKE) clients KILLS=3
+	@$(STAGE) "real clients, short" $(MAKE) clients KILLS=5
 	@$(STAGE) "fuzz, short" $(MAKE) fuzz FUZZ_SECONDS=20
 	@STAGES=$(STAGES) tools/stage --summary
 	@echo "make test: all stages passed"
@@ -93,14 +93,21 @@ mutants: ## does the simulator catch every seeded fault?
 	$(MUTANTS) --seeds-max $(MUTANT_SEEDS)
 
 chaos: KILLS ?= 100
-chaos: ## real processes, killed and stopped under load: KILLS=100
+chaos: ## real processes, killed and stopped under load, full disks (as root): KILLS=100
 	KILLS=$(KILLS) $(CHAOS) -- --nocapture --test-threads=1
+	@# The short form is part of `make test`, which needs no privilege.
+	@if [ $(KILLS) -ge 100 ]; then $(MAKE) full-disk; fi
 
 clients: KILLS ?= 20
-clients: ## stomp.py and stompjs through kills of the master: KILLS=20
+clients: build ## real STOMP clients, row by row and through kills of the master: KILLS=20
 	@tools/prerequisites test
-	@tools/clients-setup $(CACHE_DIR)/clients
-	KILLS=$(KILLS) TANDEMMQ_CLIENTS=$(CACHE_DIR)/clients $(CLIENTS) -- --nocapture --test-threads=1
+	@tools/clients-setup $(CLIENTS)
+	@TANDEMMQ=$(BROKER) tools/clients $(CLIENTS) $(KILLS)
+
+full-disk: build ## as root: a journal on a tmpfs that is full
+	@tools/prerequisites test
+	@tools/clients-setup $(CLIENTS)
+	@TANDEMMQ=$(BROKER) tools/full-disk $(CLIENTS)
 
 bench: build ## failover time, rates, latency, memory; printed, never judged
 	@$(BROKER) bench
