@@ -2,15 +2,21 @@
 
 import itertools
 import re
+import signal
 import time
 
 import pytest
 
-from group import Group
+from group import Group, raise_exit
 from listening import Client
 from raw import VERSIONS, Raw
 
 COUNTER = itertools.count(1)
+
+
+def pytest_configure():
+    """A run that is asked to end (SIGTERM) ends its groups and removes their folders."""
+    signal.signal(signal.SIGTERM, raise_exit)
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ deadline. Headers of a frame that was read are a list, because their order and r
 `frame["name"]` is the first of a name, None if there is none.
 """
 
+import contextlib
 import itertools
 import socket
 import time
@@ -257,6 +258,18 @@ def unescape(text, version):
             out.append(text[at])
             at += 1
     return "".join(out)
+
+
+def collect(clients, count, within=ANSWER_MAX):
+    """So many frames that may come to any of these clients: pairs of client and frame."""
+    deadline = time.monotonic() + within
+    found = []
+    while len(found) < count:
+        assert time.monotonic() < deadline, f"only {len(found)} of {count} frames came"
+        for client in clients:
+            with contextlib.suppress(TimeoutError):
+                found.append((client, client.read(0.02)))
+    return found
 
 
 def ack_headers(version, message, subscription):

@@ -2,6 +2,8 @@
 
 import pytest
 
+from raw import collect
+
 NOT_SUPPORTED = ["/queue/a.*", "/queue/a.>", "/topic/>", "/queue/a,/queue/b", "/queue/a?consumer.prefetchSize=1", "a,b"]
 
 
@@ -13,9 +15,10 @@ def test_queue_and_topic_prefixes_name_their_kind(connect, name, version):
         client.request("SUBSCRIBE", id="t", destination=f"/topic/{name}")
     sender.request("SEND", "q", destination=f"/queue/{name}")
     sender.request("SEND", "t", destination=f"/topic/{name}")
-    got = [{message["destination"] for message in client.frames_until_quiet()} for client in (one, two)]
-    assert all(f"/topic/{name}" in each for each in got), "each subscriber of a topic gets it"
-    assert sum(f"/queue/{name}" in each for each in got) == 1, "one consumer of a queue gets it"
+    got = sorted((frame["destination"], client is one) for client, frame in collect([one, two], 3))
+    assert got[0][0] == f"/queue/{name}", "one consumer of a queue gets it"
+    assert got[1:] == [(f"/topic/{name}", False), (f"/topic/{name}", True)], "each subscriber of a topic gets it"
+    assert one.nothing_comes(0.1) and two.nothing_comes(0.1)
 
 
 def test_a_name_without_a_known_prefix_is_a_queue_of_that_name(connect, name, version):

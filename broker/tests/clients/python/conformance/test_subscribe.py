@@ -2,7 +2,7 @@
 
 import pytest
 
-from raw import ack_headers
+from raw import ack_headers, collect
 
 REFUSED_HEADERS = [
     ("selector", "a = 1"),
@@ -184,8 +184,9 @@ def test_competing_consumers_share_a_queue(connect, queue, version):
         client.request("SUBSCRIBE", id="1", destination=queue, more=[("activemq.prefetchSize", "10")])
     sender = connect(version)
     fill(sender, queue, 60)
-    bodies = [message.body for client in consumers for message in client.frames_until_quiet()]
+    bodies = [message.body for _, message in collect(consumers, 60)]
     assert sorted(bodies) == sorted(str(number).encode() for number in range(60))
+    assert all(client.nothing_comes(0.1) for client in consumers)
 
 
 def test_stomp_py_subscribes_and_unsubscribes(stomp_py, queue, version):
