@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! identity  magic u32 | format u16 | ordinal u8 | incarnation u128 | volume id: u16 + UTF-8
-//!           | group: u8 0 or 1, id u128, count u8, (ordinal u8, incarnation u128)* | CRC u32
+//!           | group: u8 0 or 1, id u128, count u8, (ordinal u8, incarnation u128)*
+//!           | former groups, left out when there are none: count u8, id u128 each | CRC u32
 //! witness   magic u32 | format u16 | count u16, (incarnation u128, promise, ballot, offset u64)* | CRC u32
 //! ```
-//! The identity is written twice in a volume's life: when it is formatted, when it adopts a group.
-//! A damaged witness table is an empty one: it weakens the detection of rolled-back volumes,
+//! The identity changes twice in a volume's life: when it is formatted, when it adopts a group; a
+//! third time when a person makes a group of the one that is left of it. It stands in two files,
+//! the first of which counts; a start mends either. A damaged witness table is an empty one: it weakens the detection of rolled-back volumes,
 //! nothing else. Each file is replaced whole.
 
 use bytes::{Buf, BufMut, BytesMut};
@@ -17,6 +19,8 @@ use crate::control::{self, Control, get_ballot, put_ballot};
 use crate::storage::{Storage, StorageError};
 
 pub(crate) const FILE: &str = "identity";
+/// The same again.
+pub(crate) const COPY: &str = "identity.copy";
 pub(crate) const WITNESS_FILE: &str = "witness";
 const MAGIC: u32 = 0x544d_5149; // "TMQI".
 const WITNESS_MAGIC: u32 = 0x544d_5157; // "TMQW".
@@ -41,7 +45,12 @@ pub struct Identity {
     pub volume_id: Option<String>,
     /// The group it adopted; none while it is blank.
     pub group: Option<Founding>,
+    /// Groups that it belonged to before a person recovered it: its older segments name them.
+    pub former: Vec<GroupId>,
 }
+
+/// Groups that are remembered: one for each recovery by hand, of which nobody does many.
+const FORMER_MAX: usize = 16;
 
 /// What is remembered of one incarnation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,9 +88,42 @@ pub(crate) fn write<S: Storage>(storage: &S, identity: &Identity) -> Result<(), 
             }
         }
     }
+    if !identity.former.is_empty() {
+        let from = identity.former.len().saturating_sub(FORMER_MAX);
+        let kept = &identity.former[from..];
+        out.put_u8(kept.len() as u8);
+        for group in kept {
+            out.put_u128(group.0);
+        }
+    }
     seal(&mut out);
-    storage.replace(FILE, &out)
+    storage.replace(FILE, &out)?;
+    storage.replace(COPY, &out)
 }
+
+/// What the two files say; the one that is damaged or missing is written again. None: a volume
+/// without either.
+pub(crate) fn read<S: Storage>(storage: &S) -> Result<Option<Option<Identity>>, StorageError> {
+    let one = |name: &str| match storage.read_at(name, 0, FILE_BYTES_MAX) {
+        Ok(bytes) => Ok(Some(parse(&bytes))),
+        Err(StorageError::NotFound(_)) => Ok(None),
+        Err(error) => Err(error),
+    };
+    let found = match (one(FILE)?, one(COPY)?) {
+        (None, None) => return Ok(None),
+        (Some(Some(first)), copy) if copy != Some(Some(first.clone())) => Some(first),
+        (Some(Some(first)), _) => return Ok(Some(Some(first))),
+        (_, Some(Some(copy))) => Some(copy),
+        (_, _) => None,
+    };
+    if let Some(identity) = &found {
+        write(storage, identity)?;
+    }
+    Ok(Some(found))
+}
+
+/// Bytes of an identity: a few hundred.
+const FILE_BYTES_MAX: usize = 64 * 1024;
 
 /// None when the bytes are not an identity.
 pub(crate) fn parse(bytes: &[u8]) -> Option<Identity> {
@@ -95,10 +137,17 @@ pub(crate) fn parse(bytes: &[u8]) -> Option<Identity> {
         0 => None,
         _ => Some(parse_group(&mut input)?),
     };
+    let former = match input.try_get_u8() {
+        Err(_) => Vec::new(),
+        Ok(count) => (0..count)
+            .map(|_| input.try_get_u128().map(GroupId).ok())
+            .collect::<Option<_>>()?,
+    };
     Some(Identity {
         member,
         volume_id: volume_id.transpose().ok()?,
         group,
+        former,
     })
 }
 

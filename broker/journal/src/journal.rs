@@ -20,10 +20,14 @@ use crate::control::Control;
 use crate::identity::{Identity, Witness};
 use crate::index::EpochStartAt;
 use crate::mutants::{self, Mutant};
-use crate::ops::{DiskDone, DiskOp, Item, Room, Work};
+use crate::ops::{DiskDone, DiskOp, Done, Item, Room, Work};
 use crate::read::{ReadOp, Wanted};
 use crate::recover::Recovered;
 use crate::segment::{DATA_AT, PIECE};
+
+mod checkpoints;
+
+use checkpoints::Checkpoints;
 
 /// The durable mark in the control file is at most this far behind, while something is written.
 const MARK_EVERY: Duration = Duration::from_secs(1);
@@ -46,6 +50,10 @@ pub struct JournalConfig {
     pub reserve_bytes: u64,
     /// Bytes of recent batches kept in memory for slaves.
     pub tail_bytes_max: u64,
+    /// Bytes of log after which a checkpoint is made, at the least.
+    pub checkpoint_bytes: u64,
+    /// `journal.retainBytes`: bytes of log kept for a slave that lags.
+    pub retain_bytes: u64,
 }
 
 impl Default for JournalConfig {
@@ -55,6 +63,8 @@ impl Default for JournalConfig {
             max_bytes: None,
             reserve_bytes: 64 * 1024 * 1024,
             tail_bytes_max: 16 * 1024 * 1024,
+            checkpoint_bytes: 64 * 1024 * 1024,
+            retain_bytes: 1024 * 1024 * 1024,
         }
     }
 }
@@ -80,6 +90,16 @@ pub enum JournalEvent {
     Stored(u64),
     /// Nothing about the disk is known any more: the process must end.
     Fatal(String),
+    /// Survivors from a peer are on this disk up to that record.
+    SideStored(Offset),
+    /// The checkpoint for the installation is on this disk: `switch` may be asked for.
+    Prepared,
+    /// The log begins and ends with that record now: the installation is done.
+    Switched(Offset),
+    /// There was no room for an installation: it is to be begun again.
+    NoRoom,
+    /// Something that is needed is not what was written.
+    Damaged(String),
 }
 
 /// In-memory mirror of one member's log.
@@ -119,6 +139,7 @@ pub struct Journal {
     retry_deferred: bool,
     new_limit: bool,
     failed: bool,
+    checkpoints: Checkpoints,
 }
 
 /// The operation that is out.
@@ -139,13 +160,14 @@ impl Journal {
             remaining: end
                 .place
                 .map_or(0, |place| recovered.current_bytes - place.position),
-            spares: recovered.spares.len() as u32,
+            spares: recovered.files.spares.len() as u32,
             can_grow: true,
             blocked: false,
             wants_more: true,
-            used: recovered.used,
+            used: recovered.files.used,
         };
         Self {
+            checkpoints: Checkpoints::new(&config, &recovered),
             config,
             identity: recovered.identity,
             control: recovered.control,
@@ -195,6 +217,7 @@ impl Journal {
         self.appended = batch.last();
         self.last_crc = Some(batch.crc());
         self.take_room(batch.bytes().len() as u64);
+        self.checkpoints.appended(batch.bytes().len() as u64);
         self.remember(batch.clone());
         self.queue.push(Item::Append(batch));
     }
@@ -208,8 +231,7 @@ impl Journal {
         }
         self.last_crc = match self.tail.back() {
             Some(batch) => Some(batch.crc()),
-            None if to == Offset::ZERO => Some(0),
-            None => None,
+            None => self.checkpoints.crc_at(to),
         };
         self.epochs.retain(|row| row.first <= to);
         self.appended = to;
@@ -286,6 +308,9 @@ impl Journal {
             });
         }
         let wants_write = !self.queue.is_empty() || self.retry_deferred;
+        if self.checkpoints.step_is_due(!wants_write && !wants_prepare) {
+            return Some(Work::Step);
+        }
         if wants_write && (self.owed == 0 || !wants_prepare) {
             return Some(self.write());
         }
@@ -300,7 +325,9 @@ impl Journal {
         self.retry_deferred = false;
         self.handed = self.tickets;
         let items = std::mem::take(&mut self.queue);
-        self.owed = 2 * items.iter().map(Item::log_bytes).sum::<u64>();
+        let bytes = items.iter().map(Item::log_bytes).sum::<u64>();
+        self.owed = 2 * bytes;
+        self.checkpoints.earn(bytes);
         Work::Write { items, mark: false }
     }
 
@@ -315,6 +342,10 @@ impl Journal {
                 return;
             }
         };
+        self.learn_task(now, &done);
+        if done.news.switched.is_some() {
+            return self.restart(now, &done, out);
+        }
         self.durable = self.durable.max(done.durable.min(out.appended));
         self.deferred = done.deferred;
         self.learn_room(now, done.room, out.background);
@@ -327,10 +358,30 @@ impl Journal {
         if in_step && self.last_crc.is_none() {
             self.last_crc = Some(done.crc);
         }
+        self.tell_stored(out);
+    }
+
+    fn tell_stored(&mut self, out: Out) {
         for ticket in out.tickets.0 + 1..=out.tickets.1 {
             self.stored = ticket;
             self.events.push_back(JournalEvent::Stored(ticket));
         }
+    }
+
+    /// The log is that checkpoint and nothing else.
+    fn restart(&mut self, now: Now, done: &Done, out: Out) {
+        let (head, made) = self.checkpoints.switched(done);
+        self.appended = made.offset;
+        self.synced = made.offset;
+        self.durable = made.offset;
+        self.last_crc = Some(made.crc);
+        self.epochs = head.epochs;
+        self.tail.clear();
+        self.tail_bytes = 0;
+        self.deferred = false;
+        self.learn_room(now, done.room, false);
+        self.events.push_back(JournalEvent::Switched(made.offset));
+        self.tell_stored(out);
     }
 
     fn learn_synced(&mut self, now: Now, synced: Offset) {
@@ -352,7 +403,12 @@ impl Journal {
     /// When a full disk is to be asked again, or the durable mark to be moved.
     pub fn poll_timeout(&self) -> Option<Time> {
         let mark_at = self.mark_at.filter(|_| self.out.is_none());
-        self.grow_at.into_iter().chain(mark_at).min()
+        let again_at = self.checkpoints.again_at();
+        self.grow_at
+            .into_iter()
+            .chain(mark_at)
+            .chain(again_at)
+            .min()
     }
 
     /// The time of `poll_timeout` has come: `poll_op` has something to do.
@@ -361,6 +417,7 @@ impl Journal {
             self.grow_at = None;
             self.retry_deferred = self.deferred;
         }
+        self.checkpoints.handle_timeout(now);
     }
 
     /// Nothing appended is out or waits: the master seals its next batch now.

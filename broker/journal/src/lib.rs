@@ -17,29 +17,35 @@
 //! Not here: who may append or cut (`tandemmq-cluster`), what a record means (its owner).
 
 mod batch;
+mod checkpoint;
 mod control;
 mod format;
 mod identity;
 mod index;
 mod journal;
+mod manifest;
 pub mod mutants;
 mod ops;
 mod read;
 mod recover;
 mod segment;
+mod set_aside;
 mod storage;
 #[cfg(test)]
 mod tests;
+mod twice;
 mod worker;
 
 pub use batch::{Batch, BatchBuilder};
+pub use checkpoint::{Checkpoint, CheckpointError, CheckpointHead, Image, PIECE_BYTES_MAX, Piece};
 pub use control::{Control, LogState};
 pub use format::FormatError;
 pub use identity::{Founding, Identity, Witness, format};
 pub use index::EpochStartAt;
 pub use journal::{Journal, JournalConfig, JournalEvent, Space};
-pub use ops::{DiskDone, DiskOp};
-pub use read::{ReadDone, ReadOp, Reader};
+pub use ops::{CheckpointOrder, DiskDone, DiskOp};
+pub use read::{ReadDone, ReadOp, Reader, ScrubAt};
 pub use recover::{RecoverError, Recovered, Report, recover};
+pub use set_aside::SetAside;
 pub use storage::{Faults, LimitedStorage, MemStorage, Storage, StorageError, contract_tests};
 pub use worker::DiskWorker;

@@ -16,6 +16,12 @@ pub enum Mutant {
     DamageTakenForTornTail,
     /// A cut leaves the batches on the disk, behind the new end.
     CutLeavesBytes,
+    /// Drops the log up to the newest checkpoint, as if nobody needed it.
+    LogDroppedTooEarly,
+    /// Cleaning up takes every old record for dead.
+    LiveTakenForDead,
+    /// Row 12: tells of a switch that is not on the disk.
+    SwitchNotDurable,
 }
 
 impl Mutant {
@@ -29,7 +35,13 @@ impl Mutant {
 
     /// Those that show only with a damaged disk or with equal batches before and after a cut: this
     /// crate's own tests notice them.
-    pub const OWN: [Self; 2] = [Self::DamageTakenForTornTail, Self::CutLeavesBytes];
+    pub const OWN: [Self; 5] = [
+        Self::DamageTakenForTornTail,
+        Self::CutLeavesBytes,
+        Self::LogDroppedTooEarly,
+        Self::LiveTakenForDead,
+        Self::SwitchNotDurable,
+    ];
 }
 
 #[cfg(feature = "mutants")]

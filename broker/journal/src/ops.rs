@@ -6,8 +6,11 @@
 use tandemmq_model::Offset;
 
 use crate::batch::Batch;
+use crate::checkpoint::{CheckpointHead, Image, PIECE_BYTES_MAX};
 use crate::control::Control;
 use crate::identity::{Identity, Witness};
+use crate::manifest::CheckpointRef;
+use crate::set_aside::SetAside;
 
 /// One operation of the disk thread.
 #[derive(Debug)]
@@ -22,6 +25,8 @@ pub(crate) enum Work {
     Write { items: Vec<Item>, mark: bool },
     /// One piece of zero-filling ahead.
     Prepare,
+    /// One piece of a checkpoint or of cleaning up.
+    Step,
     /// The limit of the journal's size changed.
     Limit(Option<u64>),
 }
@@ -33,6 +38,33 @@ pub(crate) enum Item {
     Control(Control),
     Identity(Identity),
     Witness(Vec<Witness>),
+    /// Begins a checkpoint.
+    Checkpoint(Box<CheckpointOrder>),
+    /// Survivors from a peer.
+    Side(Vec<Batch>),
+    /// The installation is given up.
+    Abandon,
+    /// The checkpoint that was prepared for an installation becomes the journal.
+    Switch,
+    /// From the next start on.
+    SetAside(SetAside),
+}
+
+/// A checkpoint to be made.
+#[derive(Debug)]
+pub struct CheckpointOrder {
+    /// What it says besides its image.
+    pub head: CheckpointHead,
+    /// The image, and what is live.
+    pub image: Box<dyn Image>,
+    /// Somebody needs the log behind this offset.
+    pub retain: Offset,
+    /// But no more than so many bytes of it.
+    pub retain_bytes: u64,
+    /// A checkpoint that a slave is being sent: it and the log behind it are kept.
+    pub pin: Option<Offset>,
+    /// It replaces the log (row 12).
+    pub(crate) install: bool,
 }
 
 impl DiskOp {
@@ -41,34 +73,36 @@ impl DiskOp {
         match &self.work {
             Work::Write { items, .. } => items.iter().map(Item::bytes).sum(),
             Work::Prepare => crate::segment::PIECE,
+            Work::Step => PIECE_BYTES_MAX / 4,
             Work::Limit(_) => 0,
         }
     }
 
-    /// True for zero-filling ahead, which nobody waits for.
+    /// True for work that nobody waits for.
     pub fn is_background(&self) -> bool {
-        matches!(self.work, Work::Prepare | Work::Limit(_))
+        matches!(self.work, Work::Prepare | Work::Limit(_) | Work::Step)
     }
 }
 
 impl Item {
     /// It changes neither end nor content of the log.
     pub(crate) const fn leaves_the_log(&self) -> bool {
-        !matches!(self, Self::Append(_) | Self::Cut(_))
+        !matches!(self, Self::Append(_) | Self::Cut(_) | Self::Switch)
     }
 
     /// Bytes by which the log grows.
     pub(crate) fn log_bytes(&self) -> u64 {
         match self {
             Self::Append(batch) => batch.bytes().len() as u64,
-            Self::Cut(_) | Self::Control(_) | Self::Identity(_) | Self::Witness(_) => 0,
+            _ => 0,
         }
     }
 
     fn bytes(&self) -> usize {
         match self {
             Self::Append(batch) => batch.bytes().len(),
-            Self::Cut(_) | Self::Control(_) | Self::Identity(_) | Self::Witness(_) => 4096,
+            Self::Side(batches) => batches.iter().map(|batch| batch.bytes().len()).sum(),
+            _ => 4096,
         }
     }
 }
@@ -91,14 +125,36 @@ pub(crate) struct Room {
     pub(crate) used: u64,
 }
 
+/// What long work ended with.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct TaskNews {
+    /// A checkpoint is made.
+    pub(crate) checkpoint: Option<CheckpointRef>,
+    /// One for an installation is there.
+    pub(crate) prepared: bool,
+    /// The journal is that checkpoint now.
+    pub(crate) switched: Option<CheckpointRef>,
+    /// Survivors are stored up to here.
+    pub(crate) side: Option<Offset>,
+    /// There was no room for it.
+    pub(crate) failed: bool,
+    /// Something that is needed is damaged.
+    pub(crate) damaged: Option<String>,
+}
+
 /// An operation is done.
 #[derive(Debug)]
 pub struct DiskDone {
     pub(crate) result: Result<Done, String>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Done {
+    pub(crate) news: TaskNews,
+    /// The task has more steps.
+    pub(crate) working: bool,
+    /// The last record before the log.
+    pub(crate) log_start: Offset,
     pub(crate) room: Room,
     /// The durable mark, as stored.
     pub(crate) durable: Offset,

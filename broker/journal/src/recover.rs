@@ -9,17 +9,24 @@
 //! failing fdatasync the page cache may show bytes that the disk does not have (H11).
 //! What is below the mark was acknowledged: it is never cut. A member that finds it damaged stores
 //! that first, keeps every file, and has no vote.
+//!
+//! With a checkpoint the walk begins at the segment that goes on behind it; a damaged one is never
+//! taken for "nothing was there": the one before it serves, and else the whole log is set aside.
 
-use tandemmq_model::{GroupId, Offset};
+mod open;
+mod walk;
 
-use crate::batch::Batch;
+use tandemmq_model::{Bytes, Offset};
+
+use crate::checkpoint::Checkpoint;
 use crate::control::{self, Control, LogState, Stored};
 use crate::format::FormatError;
 use crate::identity::{self, Identity, Witness};
 use crate::index::{EpochStartAt, SharedIndex};
 use crate::journal::JournalConfig;
-use crate::mutants::{self, Mutant};
-use crate::segment::{self, Cursor, DATA_AT, Found, PIECE, Place, SegmentHeader};
+use crate::manifest::Manifest;
+use crate::segment::{self, Found, PIECE};
+use crate::set_aside::{self, SetAside};
 use crate::storage::{Storage, StorageError};
 
 /// Why a volume cannot be used.
@@ -61,6 +68,10 @@ pub struct Report {
     pub torn: bool,
     /// Offset before which a damage below the durable mark ends the log.
     pub damaged_at: Option<Offset>,
+    /// The newest checkpoint was damaged; the one before it served.
+    pub checkpoint_lost: bool,
+    /// The whole log was set aside: it was damaged where no part of it can serve.
+    pub set_aside: bool,
 }
 
 /// A member as its disk knows it. Everything in the log is synced.
@@ -74,18 +85,67 @@ pub struct Recovered {
     pub witness: Vec<Witness>,
     /// What was found.
     pub report: Report,
+    /// What the log before it means, where it does not begin with the first record.
+    pub checkpoint: Option<Checkpoint>,
+    /// Config records of the log behind the checkpoint.
+    pub configs: Vec<(Offset, Bytes)>,
     pub(crate) stored: Stored,
+    pub(crate) manifest: Manifest,
     pub(crate) index: SharedIndex,
     pub(crate) epochs: Vec<EpochStartAt>,
     pub(crate) current_bytes: u64,
+    /// Bytes of the batches behind the checkpoint.
+    pub(crate) log_bytes: u64,
+    pub(crate) side: Side,
+    pub(crate) files: Files,
+}
+
+/// Survivors that a peer sent for an installation that has not ended.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Side {
+    /// Their files, the first one of number 1.
+    pub(crate) files: Vec<SideFile>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SideFile {
+    pub(crate) first: Offset,
+    pub(crate) last: Offset,
+    /// Where its batches end.
+    pub(crate) end: u64,
+}
+
+impl Side {
+    /// The last record of all.
+    pub(crate) fn last(&self) -> Offset {
+        self.files.last().map_or(Offset::ZERO, |file| file.last)
+    }
+}
+
+/// What else lies in the folder.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Files {
     pub(crate) spares: Vec<u64>,
+    /// Bytes of segments, survivors and spares.
     pub(crate) used: u64,
+    /// Number of the next file with survivors.
+    pub(crate) next_survivors: u64,
+    /// The file that makes room for a checkpoint on a full disk is there.
+    pub(crate) has_reserve: bool,
 }
 
 impl Recovered {
     /// Offset of the last record.
     pub fn last(&self) -> Offset {
         self.index.lock().end.last
+    }
+
+    /// The newest checkpoint's offset; 0 without one.
+    pub fn checkpoint_offset(&self) -> Offset {
+        self.checkpoint
+            .as_ref()
+            .map_or(Offset::ZERO, |checkpoint| checkpoint.head.offset)
     }
 }
 
@@ -173,33 +233,32 @@ pub fn recover<S: Storage>(
     storage: &S,
     config: &JournalConfig,
 ) -> Result<Option<Recovered>, RecoverError> {
+    let aside = set_aside::finish(storage)?;
     let names = storage.list()?;
-    let has = |name: &str| names.iter().any(|there| there == name);
-    let numbers = numbers_of(&names, "journal");
-    if !has(identity::FILE) {
+    let identity = match identity::read(storage)? {
         // A volume is formatted control file first: one without an identity was never used.
-        return if numbers.is_empty() {
-            Ok(None)
-        } else {
-            Err(RecoverError::NoIdentity)
-        };
-    }
-    let bytes = storage.read_at(identity::FILE, 0, PIECE)?;
-    let identity = identity::parse(&bytes).ok_or(RecoverError::NoIdentity)?;
-    let stored = read_control(storage, has(control::FILE))?;
-    let witness = if has(identity::WITNESS_FILE) {
-        identity::parse_witness(&storage.read_at(identity::WITNESS_FILE, 0, PIECE)?)
-    } else {
-        Vec::new()
+        None if numbers_of(&names, "journal").is_empty() => return Ok(None),
+        None | Some(None) => return Err(RecoverError::NoIdentity),
+        Some(Some(identity)) => identity,
     };
-    let group = identity.group.as_ref().map(|group| group.id);
-    let mut walk = Walk::new(storage, stored, &numbers, group);
-    walk.run()?;
-    let (spares, used) = tidy(storage, config)?;
-    Ok(Some(walk.finish(identity, witness, spares, used)))
+    let stored = read_control(storage, names.iter().any(|name| name == control::FILE))?;
+    let witness = match storage.read_at(identity::WITNESS_FILE, 0, PIECE) {
+        Ok(bytes) => identity::parse_witness(&bytes),
+        Err(StorageError::NotFound(_)) => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    let Some(mut log) = open::open(storage, stored, &identity)? else {
+        // Damaged where no part of it can serve: nothing of it is read as log again.
+        set_aside::begin(storage, SetAside::Log)?;
+        return recover(storage, config);
+    };
+    log.report.set_aside = aside == Some(SetAside::Log);
+    let files = tidy(storage, config, &log.manifest)?;
+    let side = open::side(storage)?;
+    Ok(Some(log.finish(identity, witness, files, side)))
 }
 
-fn numbers_of(names: &[String], kind: &str) -> Vec<u64> {
+pub(crate) fn numbers_of(names: &[String], kind: &str) -> Vec<u64> {
     names
         .iter()
         .filter_map(|name| segment::number_in(name, kind))
@@ -229,287 +288,35 @@ fn read_control<S: Storage>(storage: &S, exists: bool) -> Result<Stored, Storage
     Ok(stored)
 }
 
-/// Removes half-made files; what spares there are, and the bytes of all files.
-fn tidy<S: Storage>(storage: &S, config: &JournalConfig) -> Result<(Vec<u64>, u64), StorageError> {
-    let (mut spares, mut used) = (Vec::new(), 0);
+/// Removes what no manifest lists and half-made files; what else is there.
+fn tidy<S: Storage>(
+    storage: &S,
+    config: &JournalConfig,
+    manifest: &Manifest,
+) -> Result<Files, StorageError> {
+    let mut files = Files::default();
     for name in storage.list()? {
+        if set_aside::is_aside(&name) {
+            continue;
+        }
         let bytes = storage.len(&name)?;
         let spare = segment::number_in(&name, "spare");
         let unfit = spare.is_some() && bytes != u64::from(config.segment_bytes);
-        if name.ends_with(".tmp") || unfit {
+        if name.ends_with(".tmp") || unfit || open::is_garbage(&name, manifest) {
             storage.remove(&name)?;
             continue;
         }
-        spares.extend(spare);
-        if spare.is_some() || segment::number_in(&name, "journal").is_some() {
-            used += bytes;
+        files.spares.extend(spare);
+        files.has_reserve |= name == "reserve";
+        let survivors = segment::number_in(&name, "survivors");
+        files.next_survivors = files.next_survivors.max(survivors.unwrap_or(0));
+        if spare.or(survivors).is_some() || segment::number_in(&name, "journal").is_some() {
+            files.used += bytes;
         }
     }
+    files.next_survivors += 1;
     storage.sync_dir()?;
-    Ok((spares, used))
-}
-
-/// The walk through the segments.
-struct Walk<'a, S> {
-    storage: &'a S,
-    numbers: &'a [u64],
-    group: Option<GroupId>,
-    stored: Stored,
-    index: SharedIndex,
-    epochs: Vec<EpochStartAt>,
-    report: Report,
-    current_bytes: u64,
-    /// Where the batches beyond the durable mark begin.
-    unsure: Option<Place>,
-}
-
-impl<'a, S: Storage> Walk<'a, S> {
-    fn new(storage: &'a S, stored: Stored, numbers: &'a [u64], group: Option<GroupId>) -> Self {
-        Self {
-            storage,
-            numbers,
-            group,
-            stored,
-            index: SharedIndex::new(),
-            epochs: Vec::new(),
-            report: Report::default(),
-            current_bytes: 0,
-            unsure: None,
-        }
-    }
-
-    fn run(&mut self) -> Result<(), RecoverError> {
-        let mut at = 0;
-        loop {
-            let walked = match self.numbers.get(at) {
-                Some(number) if at > 0 || self.goes_on(Some(*number))? => self.segment(*number)?,
-                // No first segment, or one whose header is no header.
-                first => (
-                    first.map(|n| Place {
-                        segment: *n,
-                        position: 0,
-                    }),
-                    Stands::Zero,
-                ),
-            };
-            let (place, stands) = walked;
-            let next = self.numbers.get(at + 1).copied();
-            let goes_on =
-                place.is_some() && self.index.lock().end.place.is_some() && self.goes_on(next)?;
-            let below = self.index.lock().end.last < self.stored.durable
-                && !mutants::on(Mutant::DamageTakenForTornTail);
-            match decide(stands.kind(), goes_on, below) {
-                Step::NextSegment => at += 1,
-                Step::End => return self.end(place, false),
-                Step::TornTail => return self.end(place, true),
-                Step::Damaged => return self.damaged(),
-                Step::Refuse => {
-                    let Stands::Newer(format) = stands else {
-                        unreachable!("only a newer format is refused")
-                    };
-                    return Err(RecoverError::Newer(format));
-                }
-            }
-        }
-    }
-
-    /// Takes the batches of one segment; where and before what it stopped.
-    fn segment(&mut self, number: u64) -> Result<(Option<Place>, Stands), RecoverError> {
-        self.current_bytes = self.storage.len(&segment::name(number))?;
-        self.index.lock().roll(number);
-        let mut cursor = Cursor::new(
-            self.storage,
-            Place {
-                segment: number,
-                position: DATA_AT,
-            },
-            PIECE,
-        );
-        loop {
-            let place = Place {
-                segment: number,
-                position: cursor.position(),
-            };
-            match cursor.next()? {
-                Found::Batch(batch) if self.fits(&batch) => {
-                    if let Some((offset, kind)) = batch.must_stop_at() {
-                        return Err(RecoverError::UnknownRecord { offset, kind });
-                    }
-                    self.take(&batch, place);
-                }
-                stops => return Ok((Some(place), Stands::of(&stops))),
-            }
-        }
-    }
-
-    /// It follows the last one, and epochs do not go back.
-    fn fits(&self, batch: &Batch) -> bool {
-        let end = self.index.lock().end;
-        let epoch = self.epochs.last().map_or(0, |row| row.epoch.0);
-        batch.base() == end.last.next()
-            && batch.previous_crc() == end.crc
-            && batch.epoch().0 >= epoch
-    }
-
-    fn take(&mut self, batch: &Batch, place: Place) {
-        if self
-            .epochs
-            .last()
-            .is_none_or(|row| row.epoch < batch.epoch())
-        {
-            self.epochs.push(EpochStartAt {
-                epoch: batch.epoch(),
-                first: batch.base(),
-            });
-        }
-        if batch.last() > self.stored.durable {
-            self.unsure.get_or_insert(place);
-            self.report.rewritten += 1;
-        }
-        self.index.lock().add(batch, place);
-        self.report.batches += 1;
-    }
-
-    /// Does that segment begin exactly where the log is now?
-    fn goes_on(&self, number: Option<u64>) -> Result<bool, RecoverError> {
-        let Some(number) = number else {
-            return Ok(false);
-        };
-        let name = segment::name(number);
-        let head = self.storage.read_at(&name, 0, DATA_AT as usize)?;
-        let header = match SegmentHeader::parse(&head) {
-            Ok(header) => header,
-            Err(FormatError::Newer(format)) => return Err(RecoverError::Newer(format)),
-            Err(_) => return Ok(false),
-        };
-        if header.group.is_some() && header.group != self.group {
-            return Err(RecoverError::Foreign(number));
-        }
-        let end = self.index.lock().end;
-        if header.number != number || header.base != end.last.next() {
-            return Ok(false);
-        }
-        let mut first = Cursor::new(
-            self.storage,
-            Place {
-                segment: number,
-                position: DATA_AT,
-            },
-            PIECE,
-        );
-        Ok(match first.next()? {
-            Found::Batch(batch) => self.fits(&batch),
-            Found::Bad(FormatError::Newer(format)) => return Err(RecoverError::Newer(format)),
-            Found::Zero | Found::Bad(_) => end.place.is_none() && header.base == Offset(1),
-        })
-    }
-
-    /// The log ends here: nothing may stand behind it, and what is unsure is made sure.
-    fn end(&mut self, place: Option<Place>, torn: bool) -> Result<(), RecoverError> {
-        self.report.torn = torn;
-        let keep = place.map(|place| place.segment);
-        for number in self
-            .numbers
-            .iter()
-            .rev()
-            .filter(|number| keep.is_none_or(|k| **number > k))
-        {
-            self.storage.remove(&segment::name(*number))?;
-            self.report.torn = true;
-        }
-        self.storage.sync_dir()?;
-        let Some(place) = place else { return Ok(()) };
-        let name = segment::name(place.segment);
-        if self.index.lock().end.last == Offset::ZERO {
-            // A first segment that never got a batch: its header may not even be on the disk, and
-            // a larger batch would leave it empty before the segment that it gets for itself.
-            self.storage.remove(&name)?;
-            self.index.lock().cut(Offset::ZERO, 0, None);
-            self.current_bytes = 0;
-            return Ok(self.storage.sync_dir()?);
-        }
-        if segment::zero(self.storage, &name, place.position, self.current_bytes)? {
-            self.report.torn = true;
-            self.storage.sync(&name)?;
-        }
-        self.rewrite_unsure(place)?;
-        Ok(())
-    }
-
-    /// The same bytes again, then fdatasync, then they count.
-    fn rewrite_unsure(&mut self, end: Place) -> Result<(), RecoverError> {
-        if mutants::on(Mutant::UnsureTailTrusted) {
-            return Ok(());
-        }
-        let Some(from) = self.unsure else {
-            return Ok(());
-        };
-        for number in from.segment..=end.segment {
-            let name = segment::name(number);
-            // A segment that is unsure from its first batch on has an unsure header, too.
-            let whole = number > from.segment || from.position == DATA_AT;
-            let begin = if whole { 0 } else { from.position };
-            let until = if number == end.segment {
-                end.position
-            } else {
-                self.storage.len(&name)?
-            };
-            let mut at = begin;
-            while at < until {
-                let bytes = self
-                    .storage
-                    .read_at(&name, at, PIECE.min((until - at) as usize))?;
-                self.storage.write_at(&name, at, &bytes)?;
-                at += bytes.len() as u64;
-            }
-            self.storage.sync(&name)?;
-        }
-        self.stored.durable = self.index.lock().end.last;
-        self.stored.sequence += 1;
-        control::write(self.storage, &self.stored)?;
-        Ok(())
-    }
-
-    /// Damage below the mark: stored first, then the log ends before it. Every file is kept: those
-    /// behind get another name, so that nothing of them is read as log.
-    fn damaged(&mut self) -> Result<(), RecoverError> {
-        let end = self.index.lock().end;
-        self.report.damaged_at = Some(end.last.next());
-        if self.stored.control.log_state == LogState::Clean {
-            self.stored.control.log_state = LogState::NeedsRepair;
-        }
-        self.stored.sequence += 1;
-        control::write(self.storage, &self.stored)?;
-        let keep = end.place.map_or(0, |place| place.segment);
-        for number in self.numbers.iter().filter(|number| **number > keep) {
-            let name = segment::name(*number);
-            self.storage
-                .rename(&name, &format!("damaged-{number:016}"))?;
-        }
-        self.storage.sync_dir()?;
-        Ok(())
-    }
-
-    fn finish(
-        self,
-        identity: Identity,
-        witness: Vec<Witness>,
-        spares: Vec<u64>,
-        used: u64,
-    ) -> Recovered {
-        Recovered {
-            identity,
-            control: self.stored.control,
-            witness,
-            report: self.report,
-            stored: self.stored,
-            index: self.index,
-            epochs: self.epochs,
-            current_bytes: self.current_bytes,
-            spares,
-            used,
-        }
-    }
+    Ok(files)
 }
 
 #[cfg(test)]

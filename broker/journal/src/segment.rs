@@ -33,6 +33,16 @@ pub(crate) fn name(number: u64) -> String {
     format!("journal-{number:016}")
 }
 
+/// Of a file with live records that were copied out of old segments.
+pub(crate) fn survivors_name(number: u64) -> String {
+    format!("survivors-{number:016}")
+}
+
+/// Of a file with survivors that a peer is sending.
+pub(crate) fn side_name(number: u64) -> String {
+    format!("side-{number:016}")
+}
+
 pub(crate) fn spare_name(number: u64) -> String {
     format!("spare-{number:016}")
 }
@@ -112,7 +122,7 @@ pub(crate) enum Found {
     Bad(FormatError),
 }
 
-/// Reads batch after batch of one segment, some bytes ahead.
+/// Reads batch after batch of one file, some bytes ahead.
 pub(crate) struct Cursor<'a, S> {
     storage: &'a S,
     name: String,
@@ -123,11 +133,15 @@ pub(crate) struct Cursor<'a, S> {
 
 impl<'a, S: Storage> Cursor<'a, S> {
     pub(crate) fn new(storage: &'a S, place: Place, ahead: usize) -> Self {
-        let name = name(place.segment);
+        Self::over(storage, name(place.segment), place.position, ahead)
+    }
+
+    /// Over any file of batches, from that position.
+    pub(crate) const fn over(storage: &'a S, name: String, position: u64, ahead: usize) -> Self {
         Self {
             storage,
             name,
-            position: place.position,
+            position,
             buffer: Bytes::new(),
             ahead,
         }

@@ -1,9 +1,11 @@
 //! Claims about the whole journal: machine, disk thread, reader, recovery and simulated disk
 //! together.
 
+mod checkpoints;
 mod damage;
 mod faults;
 mod fuzzed;
+mod install;
 mod random_walk;
 mod reading;
 mod room;

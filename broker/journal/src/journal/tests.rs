@@ -24,6 +24,11 @@ fn item_names(op: &DiskOp) -> Vec<&'static str> {
         Item::Control(_) => "control",
         Item::Identity(_) => "identity",
         Item::Witness(_) => "witness",
+        Item::Checkpoint(_) => "checkpoint",
+        Item::Side(_) => "side",
+        Item::Abandon => "abandon",
+        Item::Switch => "switch",
+        Item::SetAside(_) => "set aside",
     };
     items.iter().map(name).collect()
 }

@@ -73,10 +73,31 @@ fn a_journal_without_its_identity_is_not_touched() {
     let (member, _) = marked();
     let disk = member.die();
     disk.remove("identity").unwrap();
+    disk.remove("identity.copy").unwrap();
     let before = disk.list().unwrap();
     let error = recover(&disk, &config(1 << 18)).unwrap_err();
     assert_eq!(error, RecoverError::NoIdentity);
     assert_eq!(disk.list().unwrap(), before);
+}
+
+#[test]
+fn one_of_two_identity_files_is_enough_and_mends_the_other() {
+    for (lost, kept) in [("identity", "identity.copy"), ("identity.copy", "identity")] {
+        for how in 0..2 {
+            let disk = marked().0.die();
+            match how {
+                0 => disk.remove(lost).unwrap(),
+                _ => disk.flip_bit(lost, 30, 2),
+            }
+            assert_eq!(again(&disk).identity, identity());
+            let mended = disk.read_at(lost, 0, 4096).unwrap();
+            assert_eq!(
+                mended,
+                disk.read_at(kept, 0, 4096).unwrap(),
+                "{lost} is whole again"
+            );
+        }
+    }
 }
 
 #[test]

@@ -40,6 +40,12 @@ fn damage(disk: &MemStorage, rng: &mut Rng) {
         disk.flip_bit("control", slot + 8_192 + rng.below(90), 1);
         return;
     }
+    if rng.below(40) == 0 {
+        for file in ["identity", "identity.copy"] {
+            disk.flip_bit(file, rng.below(80), 1);
+        }
+        return;
+    }
     let file = FILES[rng.below(FILES.len() as u64) as usize];
     let length = disk.len(file).unwrap_or(0).max(1);
     // Mostly where something stands.

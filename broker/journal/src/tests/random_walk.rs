@@ -153,6 +153,7 @@ impl Walk {
                 JournalEvent::Synced(to) => self.is.synced = to,
                 JournalEvent::Stored(ticket) => self.is.stored = ticket,
                 JournalEvent::Fatal(reason) => return Err(format!("fatal: {reason}")),
+                other => return Err(format!("nobody asked for {other:?}")),
             }
         }
         if cut_done && idle {

@@ -63,6 +63,7 @@ pub(crate) fn identity() -> Identity {
     Identity {
         member: member(0),
         volume_id: Some("vol-17".to_owned()),
+        former: Vec::new(),
         group: Some(Founding {
             id: GroupId(0xabcd),
             members,
@@ -89,6 +90,8 @@ pub(crate) const fn config(segment_bytes: u32) -> JournalConfig {
         max_bytes: None,
         reserve_bytes: segment_bytes as u64,
         tail_bytes_max: 64 * 1024,
+        checkpoint_bytes: segment_bytes as u64,
+        retain_bytes: 4 * segment_bytes as u64,
     }
 }
 
