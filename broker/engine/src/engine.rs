@@ -135,6 +135,15 @@ impl Engine {
         self.live = None;
     }
 
+    /// The next offset is taken by a record that is not the engine's (a Config): what is proposed
+    /// from now on stands after it. All effects are polled before, because what they propose
+    /// stands before it. No effect on a slave.
+    pub fn skip_record(&mut self) {
+        if let Some(live) = &mut self.live {
+            live.skip_record();
+        }
+    }
+
     /// A client's session is established.
     pub fn handle_connected(&mut self, _now: Now, conn: ConnId) {
         if let Some(live) = &mut self.live {

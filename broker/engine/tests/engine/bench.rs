@@ -159,6 +159,14 @@ impl Bench {
         );
     }
 
+    /// The group puts a record of its own into the log.
+    pub fn put_foreign(&mut self) {
+        self.drain();
+        self.master.skip_record();
+        let record = Record::critical(RecordKind::Config, Bytes::from_static(b"members"));
+        self.log.push((self.epoch, record));
+    }
+
     /// Commits the next records and lets the master go on.
     pub fn commit(&mut self, count: usize) {
         self.drain();

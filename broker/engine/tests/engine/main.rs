@@ -14,6 +14,7 @@ mod bench;
 mod bodies;
 mod browse;
 mod expiry;
+mod foreign;
 mod golden;
 mod limits;
 mod queues;
