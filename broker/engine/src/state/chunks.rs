@@ -74,6 +74,22 @@ impl Entry {
         }
     }
 
+    /// As it was in a picture; `extra` is an expiration or an origin, as `is_dead_letter` says.
+    pub(super) const fn restored(self, extra: u64, is_dead_letter: bool, delivered: bool) -> Self {
+        let dead = if is_dead_letter { FLAG_DEAD_LETTER } else { 0 };
+        let delivered = if delivered { FLAG_DELIVERED } else { 0 };
+        Self {
+            extra,
+            flags: dead | delivered,
+            ..self
+        }
+    }
+
+    /// Expiration or origin.
+    pub(super) const fn extra(&self) -> u64 {
+        self.extra
+    }
+
     const fn is_removed(&self) -> bool {
         self.flags & FLAG_REMOVED != 0
     }
@@ -285,6 +301,16 @@ impl Entries {
             let chunk = &self.slots.get(slot + 1)?.chunk;
             Some(&chunk.entries[chunk.head])
         })
+    }
+
+    /// All of them, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.slots.iter().flat_map(|slot| slot.chunk.live())
+    }
+
+    /// Those of one chunk, in order; none when there are fewer chunks.
+    pub(super) fn chunk(&self, index: usize) -> Option<impl Iterator<Item = &Entry>> {
+        self.slots.get(index).map(|slot| slot.chunk.live())
     }
 
     /// Entries beyond that offset that have expired, at most so many.

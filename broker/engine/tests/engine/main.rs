@@ -17,6 +17,7 @@ mod expiry;
 mod foreign;
 mod golden;
 mod limits;
+mod pictures;
 mod queues;
 mod random;
 mod topics;
