@@ -1,12 +1,12 @@
 //! What one persistent message costs the engine: send, commit, dispatch, acknowledgement, and the
-//! same on a slave. Prints, never asserts.
+//! same on a slave; what it takes in memory and in a picture. Prints, never asserts a figure.
 //!
 //! `cargo run --release -p tandemmq-engine --example speed`
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use tandemmq_engine::{Engine, EngineConfig, EngineEffect};
+use tandemmq_engine::{Engine, EngineConfig, EngineEffect, PictureReader};
 use tandemmq_model::{
     AckKind, AckMode, AckRef, BodyKind, ByteString, Bytes, Command, Committed, ConnId, Delivery,
     DeliveryId, Destination, Epoch, Message, Now, Offset, Record, RecordKind, Request, Subscribe,
@@ -14,6 +14,9 @@ use tandemmq_model::{
 };
 
 const BATCH: usize = 500;
+
+/// Messages of a picture.
+const MANY: usize = 1_000_000;
 
 struct Bench {
     master: Engine,
@@ -249,7 +252,150 @@ fn deep() {
     );
 }
 
+/// An engine with a million messages over so many queues.
+struct Filled {
+    engine: Engine,
+    queues: usize,
+    differs: bool,
+    /// Kept, so that nothing of it is used again while memory is measured.
+    records: Vec<Record>,
+    bytes_each: f64,
+}
+
+impl Filled {
+    fn new(queues: usize, differs: bool) -> Self {
+        let count = if differs {
+            queues.max(1_000) * 3
+        } else {
+            queues
+        };
+        let records: Vec<Record> = (0..count)
+            .map(|n| enqueue(&format!("queue.{}", n % queues), n, differs))
+            .collect();
+        let mut engine = Engine::new(EngineConfig::default());
+        let before = resident_bytes();
+        for n in 0..MANY {
+            let offset = Offset(n as u64 + 1);
+            let committed = Committed::proven_by_quorum(offset);
+            let record = &records[n % records.len()];
+            engine.apply(Now::default(), committed, offset, Epoch(1), record);
+        }
+        let bytes_each = resident_bytes().saturating_sub(before) as f64 / MANY as f64;
+        Self {
+            engine,
+            queues,
+            differs,
+            records,
+            bytes_each,
+        }
+    }
+}
+
+/// The record that a master makes of a message, alike or each with a size and an expiration.
+fn enqueue(queue: &str, n: usize, differs: bool) -> Record {
+    let mut bench = Bench::new();
+    let size = if differs { 100 + n * 37 % 900 } else { 100 };
+    let message = Message {
+        destination: Destination::queue(ByteString::from(queue)),
+        persistent: true,
+        priority: 4,
+        timestamp_ms: 1,
+        expiration_ms: if differs {
+            1_700_000_000_000 + n as u64 * 997
+        } else {
+            0
+        },
+        correlation_id: None,
+        reply_to: None,
+        jms_type: None,
+        body_kind: BodyKind::Bytes,
+        properties: Vec::new(),
+        body: Bytes::from(vec![7; size]),
+    };
+    let tx = None;
+    let request = request();
+    bench.command(
+        1,
+        Command::Send {
+            message,
+            tx,
+            request,
+        },
+    );
+    bench.drain();
+    bench.log.pop().expect("a send is proposed")
+}
+
+/// Memory of this process that is in use; 0 where it cannot be read.
+fn resident_bytes() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok());
+    pages.unwrap_or(0) * 4_096
+}
+
+#[expect(clippy::disallowed_methods, reason = "it measures")]
+fn timed<T>(step: impl FnOnce() -> T) -> (T, Duration) {
+    let start = Instant::now();
+    let done = black_box(step());
+    (done, start.elapsed())
+}
+
+/// Takes a picture, writes it down and reads it back.
+fn picture(filled: &mut Filled) {
+    let engine = &mut filled.engine;
+    let (picture, taking) = timed(|| engine.picture());
+    let (_, again) = timed(|| engine.picture());
+    let (_, walking) = timed(|| {
+        let mut bytes = 0u64;
+        picture.live(&mut |_, length| bytes += u64::from(length));
+        bytes
+    });
+    let (_, digesting) = timed(|| picture.digest());
+    let mut writer = picture.writer();
+    let mut pieces = Vec::new();
+    let mut longest = Duration::ZERO;
+    let mut encoding = Duration::ZERO;
+    while let (Some(piece), time) = timed(|| writer.next_piece()) {
+        pieces.push(piece);
+        longest = longest.max(time);
+        encoding += time;
+    }
+    let bytes: usize = pieces.iter().map(Bytes::len).sum();
+    let (restored, decoding) = timed(|| {
+        let mut reader = PictureReader::new();
+        for piece in &pieces {
+            reader.push(piece).expect("it was written just now");
+        }
+        reader.finish().expect("it was written just now")
+    });
+    assert_eq!(restored.digest(), engine.state_digest());
+    let offset = engine.applied().next();
+    let committed = Committed::proven_by_quorum(offset);
+    let record = &filled.records[0];
+    let (_, first) = timed(|| engine.apply(Now::default(), committed, offset, Epoch(1), record));
+    println!(
+        "{MANY} messages in {} queues, {}: bytes each {:.1} in memory, {:.1} in a picture\n  \
+         picture() {taking:.1?} ({again:.1?} the second time), next apply {first:.1?}\n  \
+         live() {walking:.1?}, digest() {digesting:.1?}\n  \
+         encode {encoding:.1?} in {} pieces, longest {longest:.1?}; decode with digest {decoding:.1?}",
+        filled.queues,
+        if filled.differs {
+            "each unlike"
+        } else {
+            "all alike"
+        },
+        filled.bytes_each,
+        bytes as f64 / MANY as f64,
+        pieces.len(),
+    );
+}
+
 fn main() {
+    let kinds = [1, 100, 10_000].map(|queues| [(queues, false), (queues, true)]);
+    let fill = |(queues, differs)| Filled::new(queues, differs);
+    let mut all: Vec<Filled> = kinds.into_iter().flatten().map(fill).collect();
+    all.iter_mut().for_each(picture);
+    drop(all);
     let small = Bytes::from_static(&[7; 100]);
     let large = Bytes::from(vec![7; 1_024]);
     flow("send, dispatch, auto ack; 100 bytes", AckMode::Auto, &small);

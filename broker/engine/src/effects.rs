@@ -7,7 +7,7 @@ use tandemmq_model::{ConnId, Delivery, Offset, Outcome, Record};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EngineEffect {
     /// Append to the log. Offsets follow the order of these effects: `next` of the promotion
-    /// first, then one after the other.
+    /// first, then one after the other, without those that `Engine::skip_record` left out.
     Propose {
         /// What to append.
         record: Record,

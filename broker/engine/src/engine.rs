@@ -6,6 +6,7 @@ use tandemmq_model::{Command, Committed, ConnId, Destination, Epoch, Now, Offset
 
 use crate::live::{Context, Live, LiveDestination};
 use crate::state::State;
+use crate::state::picture::Picture;
 use crate::state::queue::Queue;
 use crate::{Admission, Backlog, DestinationStats, EngineConfig, EngineEffect};
 
@@ -63,6 +64,18 @@ impl Engine {
     /// The last offset applied.
     pub fn applied(&self) -> Offset {
         self.state.applied()
+    }
+
+    /// The State as it is now, without stopping: see `Picture`. Costs a step per queue.
+    pub fn picture(&self) -> Picture {
+        Picture::of(&self.state)
+    }
+
+    /// Goes on from that picture, whatever was applied before: the next record is the one after
+    /// `Picture::applied`. Not on a master, whose clients have seen more than the picture has.
+    pub fn restore(&mut self, picture: Picture) {
+        assert!(self.live.is_none(), "a master's State is never replaced");
+        self.state = picture.into_state();
     }
 
     /// All destinations, ordered by kind and name. Not for every event.
@@ -133,6 +146,15 @@ impl Engine {
     /// that were not polled are gone too.
     pub fn demote(&mut self) {
         self.live = None;
+    }
+
+    /// The next offset is taken by a record that is not the engine's (a Config): what is proposed
+    /// from now on stands after it. All effects are polled before, because what they propose
+    /// stands before it. No effect on a slave.
+    pub fn skip_record(&mut self) {
+        if let Some(live) = &mut self.live {
+            live.skip_record();
+        }
     }
 
     /// A client's session is established.

@@ -25,4 +25,7 @@ mod stats;
 pub use config::EngineConfig;
 pub use effects::{Admission, Backlog, EngineEffect};
 pub use engine::Engine;
+pub use state::picture::{
+    PICTURE_PIECE_BYTES_MAX, Picture, PictureError, PictureReader, PictureWriter,
+};
 pub use stats::DestinationStats;

@@ -236,14 +236,31 @@ impl Live {
         }
     }
 
-    /// One of our records was applied.
+    /// The next offset is not ours.
+    pub(crate) fn skip_record(&mut self) {
+        let is_propose = |effect: &EngineEffect| matches!(effect, EngineEffect::Propose { .. });
+        assert!(
+            !self.effects.iter().any(is_propose),
+            "what was proposed before is appended before"
+        );
+        self.log.skip();
+    }
+
+    /// A record was applied: one of ours, or one that was skipped.
     pub(crate) fn applied(&mut self, cx: &Context<'_>, offset: Offset, applied: Applied) {
+        if let Some(then) = self.log.applied(offset) {
+            self.proposal_applied(cx, offset, then, applied);
+        }
+        self.wake_transient(offset);
+    }
+
+    fn proposal_applied(&mut self, cx: &Context<'_>, offset: Offset, then: Then, applied: Applied) {
         assert_ne!(
             applied,
             Applied::Undecodable,
             "what this engine encodes it can decode"
         );
-        let answers = match (self.log.applied(offset), applied) {
+        let answers = match (then, applied) {
             (
                 Then::Enqueue {
                     destination,
@@ -305,7 +322,6 @@ impl Live {
         for answer in answers {
             self.answer(answer);
         }
-        self.wake_transient(offset);
     }
 
     fn message_applied(&mut self, key: DestKey, queue: QueueId, offset: Offset) {

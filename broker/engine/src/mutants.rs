@@ -29,11 +29,15 @@ pub enum Mutant {
     AckForgotten = 10,
     /// A lost connection's deliveries do not return to the queue but are acknowledged.
     LostConnectionAcks = 11,
+    /// A picture lacks the open transactions: their sends are lost where it is restored.
+    PictureWithoutTransactions = 12,
+    /// A restored dead letter is no longer known as delivered, and nobody compares the digest.
+    PictureLosesDelivered = 13,
 }
 
 impl Mutant {
     /// Every fault, for a run over all of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::DispatchBeforeCommit,
         Self::ReceiptBeforeCommit,
         Self::AckReceiptBeforeCommit,
@@ -45,6 +49,8 @@ impl Mutant {
         Self::AckTakesLater,
         Self::AckForgotten,
         Self::LostConnectionAcks,
+        Self::PictureWithoutTransactions,
+        Self::PictureLosesDelivered,
     ];
 }
 

@@ -9,16 +9,20 @@
 //! - `applied` grows by one with each record.
 //! - An entry stands in exactly one queue, at its offset, or in one open transaction.
 //! - Sends of an open transaction are in no queue; its acknowledgements have removed nothing.
+//! - Whatever grows with queues or messages is shared and copied on write: a clone is cheap and
+//!   does not change any more (`picture`).
 //!
 //! Not here: clocks, connections, bodies, deliveries (`live`).
 
 pub(crate) mod chunks;
 pub(crate) mod dead_letters;
 mod digest;
+pub(crate) mod picture;
 pub(crate) mod queue;
 pub(crate) mod transactions;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytestring::ByteString;
 use tandemmq_model::{Epoch, Offset, Record, RecordKind};
@@ -63,7 +67,7 @@ pub(crate) struct Moved {
     pub offsets: Vec<Offset>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     applied: Offset,
     /// First offset applied of each epoch, ascending in both.
@@ -71,10 +75,10 @@ pub(crate) struct State {
     /// Where the last EpochStart stands: older entries may have been delivered by an earlier
     /// master.
     last_epoch_start: Offset,
-    by_name: BTreeMap<ByteString, QueueId>,
+    by_name: Arc<BTreeMap<ByteString, QueueId>>,
     /// Never removed yet, so an id is an index.
-    queues: Vec<Queue>,
-    origins: Origins,
+    queues: Vec<Arc<Queue>>,
+    origins: Arc<Origins>,
     transactions: Transactions,
     undecodable: u64,
 }
@@ -167,7 +171,7 @@ impl State {
                 .push(tx, Operation::Enqueue { queue, entry });
             return Ok(Applied::KeptAside);
         }
-        self.queues[queue.index()].insert(entry);
+        self.queue_mut(queue).insert(entry);
         Ok(Applied::Enqueued { queue })
     }
 
@@ -220,7 +224,7 @@ impl State {
         for operation in operations {
             match operation {
                 Operation::Enqueue { queue, entry } => {
-                    self.queues[queue.index()].insert(entry);
+                    self.queue_mut(queue).insert(entry);
                     entries.push((queue, entry.offset));
                 }
                 Operation::Ack { queue, ranges } => self.remove(queue, &ranges),
@@ -251,6 +255,10 @@ impl State {
 
     // === pieces ===
 
+    fn queue_mut(&mut self, id: QueueId) -> &mut Queue {
+        Arc::make_mut(&mut self.queues[id.index()])
+    }
+
     fn remove(&mut self, queue: QueueId, ranges: &[Range]) {
         if mutants::on(Mutant::AckForgotten) {
             return;
@@ -258,11 +266,11 @@ impl State {
         let Self {
             queues, origins, ..
         } = self;
-        let queue = &mut queues[queue.index()];
+        let queue = Arc::make_mut(&mut queues[queue.index()]);
         for range in ranges {
             queue.remove_range(*range, |entry| {
                 if let Some(origin) = entry.origin() {
-                    origins.release(origin);
+                    Arc::make_mut(origins).release(origin);
                 }
             });
         }
@@ -283,15 +291,16 @@ impl State {
             return None;
         }
         let mut gone = Vec::new();
-        let source = &mut self.queues[from.index()];
+        let source = self.queue_mut(from);
         for range in ranges {
             source.bury_range(*range, reason, |entry| gone.push(entry));
         }
         let name = source.name().clone();
         for entry in &gone {
-            let origin = self.origins.add(&name, cause);
-            if !self.queues[to.index()].insert(entry.into_dead_letter(origin, reason)) {
-                self.origins.release(origin);
+            let origin = Arc::make_mut(&mut self.origins).add(&name, cause);
+            let dead = entry.into_dead_letter(origin, reason);
+            if !self.queue_mut(to).insert(dead) {
+                Arc::make_mut(&mut self.origins).release(origin);
             }
         }
         Some(Moved {
@@ -308,8 +317,8 @@ impl State {
         let id = QueueId::of_index(self.queues.len());
         // A copy: the record's buffer must not live as long as the queue.
         let name = ByteString::from(name);
-        self.queues.push(Queue::new(name.clone()));
-        self.by_name.insert(name, id);
+        self.queues.push(Arc::new(Queue::new(name.clone())));
+        Arc::make_mut(&mut self.by_name).insert(name, id);
         id
     }
 }

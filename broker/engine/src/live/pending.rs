@@ -1,7 +1,8 @@
 //! Proposals: what was given to the log and is not applied yet, in order.
 //!
-//! Offsets follow the order of proposals without a gap, so the record that is applied next on a
-//! master answers the first of them. While dispatch is paused nothing but messages may be
+//! Offsets follow the order of proposals. Others may put a record between them (a Config); its
+//! offset is noted as foreign, so that the record applied next on a master is either foreign or
+//! answers the first proposal. While dispatch is paused nothing but messages may be
 //! proposed, and messages are refused: what comes up is held, without an offset, and proposed when
 //! the pause ends. It is bounded by what was in flight when the pause began.
 
@@ -85,6 +86,9 @@ enum Waiting {
 pub(crate) struct Proposals {
     next: Offset,
     proposed: VecDeque<Proposal>,
+    /// Offsets of records that are not the engine's, not applied yet. As few as the group changes
+    /// its members: one at a time.
+    foreign: VecDeque<Offset>,
     bytes: usize,
     held: VecDeque<Waiting>,
     is_paused: bool,
@@ -97,6 +101,7 @@ impl Proposals {
         Self {
             next,
             proposed: VecDeque::new(),
+            foreign: VecDeque::new(),
             bytes: 0,
             held: VecDeque::new(),
             is_paused,
@@ -104,7 +109,7 @@ impl Proposals {
         }
     }
 
-    /// The last offset given to a record.
+    /// The last offset given to a record, the engine's or a foreign one.
     pub(crate) const fn last(&self) -> Offset {
         Offset(self.next.0 - 1)
     }
@@ -135,6 +140,13 @@ impl Proposals {
         });
         self.next = self.next.next();
         Some(record)
+    }
+
+    /// The next offset is taken by a record that somebody else proposes. What is held stays after
+    /// it.
+    pub(crate) fn skip(&mut self) {
+        self.foreign.push_back(self.next);
+        self.next = self.next.next();
     }
 
     /// That request is answered after everything proposed so far.
@@ -170,17 +182,24 @@ impl Proposals {
         records
     }
 
-    /// The proposal behind the record that was just applied.
-    pub(crate) fn applied(&mut self, offset: Offset) -> Then {
+    /// The proposal behind the record that was just applied; none behind a foreign one.
+    pub(crate) fn applied(&mut self, offset: Offset) -> Option<Then> {
+        if self
+            .foreign
+            .pop_front_if(|foreign| *foreign == offset)
+            .is_some()
+        {
+            return None;
+        }
         let proposal = self
             .proposed
             .pop_front()
-            .expect("a master applies only what its engine proposed");
+            .expect("a master applies what its engine proposed or skipped");
         assert_eq!(
             proposal.offset, offset,
             "records are applied in the order of proposal"
         );
         self.bytes -= proposal.bytes;
-        proposal.then
+        Some(proposal.then)
     }
 }

@@ -11,7 +11,7 @@ use bytestring::ByteString;
 /// ActiveMQ's shared dead letter queue (`sharedDeadLetterStrategy`).
 pub(crate) const DEAD_LETTER_QUEUE: &str = "ActiveMQ.DLQ";
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Origin {
     pub queue: ByteString,
     pub cause: ByteString,
@@ -19,10 +19,11 @@ pub(crate) struct Origin {
     pub entries: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Origins {
     by_id: BTreeMap<u64, Origin>,
     ids: BTreeMap<(ByteString, ByteString), u64>,
+    /// The highest number ever given: one that is free again is never given twice.
     last_id: u64,
 }
 
@@ -33,6 +34,36 @@ impl Origins {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Origin)> {
         self.by_id.iter().map(|(id, origin)| (*id, origin))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub(super) const fn last_id(&self) -> u64 {
+        self.last_id
+    }
+
+    /// The first origin with that number or a higher one.
+    pub(super) fn first_from(&self, id: u64) -> Option<(u64, &Origin)> {
+        let (id, origin) = self.by_id.range(id..).next()?;
+        Some((*id, origin))
+    }
+
+    /// No origin yet, and that number was the last one given.
+    pub(super) fn restored(last_id: u64) -> Self {
+        Self {
+            last_id,
+            ..Self::default()
+        }
+    }
+
+    /// As it was in a picture. False when its queue and cause have a number already.
+    pub(super) fn restore(&mut self, id: u64, origin: Origin) -> bool {
+        let key = (origin.queue.clone(), origin.cause.clone());
+        let is_new = self.ids.insert(key, id).is_none();
+        self.by_id.insert(id, origin);
+        is_new
     }
 
     /// The number for one more entry of that origin.

@@ -54,6 +54,7 @@ impl State {
             digest.number(counts.enqueued).number(counts.dequeued);
             digest.number(counts.expired).number(counts.dead_lettered);
         }
+        digest.number(self.origins.last_id());
         for (id, origin) in self.origins.iter() {
             digest
                 .number(id)

@@ -20,7 +20,7 @@ impl QueueId {
     }
 }
 
-/// Totals since the first record.
+/// Totals since the first record: what came is here, or was dequeued, or is a dead letter.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Counts {
     pub enqueued: u64,
@@ -29,7 +29,7 @@ pub(crate) struct Counts {
     pub dead_lettered: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Queue {
     name: ByteString,
     entries: Entries,
@@ -43,6 +43,19 @@ impl Queue {
             entries: Entries::default(),
             counts: Counts::default(),
         }
+    }
+
+    /// As it was in a picture, before its entries.
+    pub(super) fn restored(name: ByteString, counts: Counts) -> Self {
+        Self {
+            counts,
+            ..Self::new(name)
+        }
+    }
+
+    /// An entry that the counts know already. False when one of that offset is here.
+    pub(super) fn restore(&mut self, entry: Entry) -> bool {
+        self.entries.insert(entry)
     }
 
     pub(crate) const fn name(&self) -> &ByteString {

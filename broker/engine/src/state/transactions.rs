@@ -1,9 +1,11 @@
 //! Open local transactions: operations kept aside until their commit.
 //!
 //! A key is unique in its epoch; EpochStart forgets all that are open, so keys of different epochs
-//! never meet. Bounded by what a master admits for each connection.
+//! never meet. Bounded by what a master admits for each connection. Shared and copied on write, so
+//! that a clone costs a step per transaction, not per operation.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytestring::ByteString;
 use tandemmq_model::Offset;
@@ -12,7 +14,7 @@ use super::chunks::Entry;
 use super::queue::QueueId;
 use crate::records::{Range, Reason, TxKey};
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Operation {
     Enqueue {
         queue: QueueId,
@@ -31,18 +33,22 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    /// The place of a send.
-    pub(crate) const fn sent(&self) -> Option<Offset> {
+    pub(crate) const fn send(&self) -> Option<&Entry> {
         match self {
-            Self::Enqueue { entry, .. } => Some(entry.offset),
+            Self::Enqueue { entry, .. } => Some(entry),
             _ => None,
         }
     }
+
+    /// The place of a send.
+    pub(crate) fn sent(&self) -> Option<Offset> {
+        self.send().map(|entry| entry.offset)
+    }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Transactions {
-    open: BTreeMap<TxKey, Vec<Operation>>,
+    open: BTreeMap<TxKey, Arc<Vec<Operation>>>,
 }
 
 impl Transactions {
@@ -52,12 +58,30 @@ impl Transactions {
 
     /// The first operation opens the transaction.
     pub(super) fn push(&mut self, tx: TxKey, operation: Operation) {
-        self.open.entry(tx).or_default().push(operation);
+        Arc::make_mut(self.open.entry(tx).or_default()).push(operation);
     }
 
     /// Its operations in order; none when it is not open.
     pub(super) fn take(&mut self, tx: TxKey) -> Vec<Operation> {
-        self.open.remove(&tx).unwrap_or_default()
+        self.open
+            .remove(&tx)
+            .map(Arc::unwrap_or_clone)
+            .unwrap_or_default()
+    }
+
+    /// As it was in a picture.
+    pub(super) fn restore(&mut self, tx: TxKey, operations: Vec<Operation>) {
+        self.open.insert(tx, Arc::new(operations));
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// The first transaction with that key or a higher one.
+    pub(super) fn first_from(&self, tx: TxKey) -> Option<(TxKey, &[Operation])> {
+        let (tx, operations) = self.open.range(tx..).next()?;
+        Some((*tx, operations))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (TxKey, &[Operation])> {

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tandemmq_engine::{Admission, DestinationStats, Engine, EngineConfig, EngineEffect};
+use tandemmq_engine::{
+    Admission, DestinationStats, Engine, EngineConfig, EngineEffect, Picture, PictureReader,
+};
 use tandemmq_model::{
     AckKind, AckMode, AckRef, BodyKind, ByteString, Bytes, Command, Committed, ConnId,
     DeadLetterOrigin, Delivery, DeliveryId, Destination, Epoch, Message, MessageId, Now, Offset,
@@ -81,6 +83,16 @@ pub fn topic(name: &str, body: &str) -> Message {
         destination: Destination::topic(ByteString::from(name)),
         ..message(name, body)
     }
+}
+
+/// Written down in pieces and read back.
+pub fn through_bytes(picture: Picture) -> Picture {
+    let mut reader = PictureReader::new();
+    let mut writer = picture.writer();
+    while let Some(piece) = writer.next_piece() {
+        reader.push(&piece).unwrap();
+    }
+    reader.finish().unwrap()
 }
 
 impl Bench {
@@ -157,6 +169,21 @@ impl Bench {
             self.slave.state_digest(),
             "master and slave agree after offset {offset}"
         );
+    }
+
+    /// The slave starts anew from a picture that went through bytes.
+    pub fn restore_slave(&mut self) {
+        let picture = through_bytes(self.master.picture());
+        self.slave = Engine::new(self.slave.config().clone());
+        self.slave.restore(picture);
+    }
+
+    /// The group puts a record of its own into the log.
+    pub fn put_foreign(&mut self) {
+        self.drain();
+        self.master.skip_record();
+        let record = Record::critical(RecordKind::Config, Bytes::from_static(b"members"));
+        self.log.push((self.epoch, record));
     }
 
     /// Commits the next records and lets the master go on.

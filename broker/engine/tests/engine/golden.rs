@@ -1,16 +1,21 @@
-//! Bytes of every record kind that the engine writes. They are on disks: they never change.
+//! Bytes of every record kind that the engine writes, and of a picture. They are on disks: they
+//! never change.
 //!
 //! `TANDEMMQ_REFRESH_GOLDEN=1` writes the file anew; a reviewer reads the difference.
 
-use tandemmq_engine::{Engine, EngineConfig};
+use tandemmq_engine::{Engine, EngineConfig, PictureReader};
 use tandemmq_model::{
     AckKind, AckMode, AckRef, BodyKind, Bytes, Committed, DeliveryId, Destination, Epoch, Now,
     Offset, Record, RecordKind, SubscriptionId,
 };
 
-use crate::bench::{Bench, message};
+use crate::bench::{Bench, message, through_bytes};
 
 const GOLDEN: &str = include_str!("../../testdata/records.txt");
+
+/// Of the picture after the start and the records of `GOLDEN` before the first commit: a dead
+/// letter, and a transaction with a send, an ack and a burial.
+const GOLDEN_PICTURE: &str = include_str!("../../testdata/picture.txt");
 
 /// A small life of a broker in which every kind occurs, with every optional field.
 fn life() -> Vec<Record> {
@@ -82,9 +87,54 @@ fn parse(line: &str) -> Record {
         .find(|kind| format!("{kind:?}") == name)
         .unwrap();
     let hex = words.nth(1).unwrap();
+    Record::critical(kind, Bytes::from(bytes_of(hex)))
+}
+
+fn bytes_of(hex: &str) -> Vec<u8> {
     let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
-    let body: Vec<u8> = (0..hex.len()).step_by(2).map(byte).collect();
-    Record::critical(kind, Bytes::from(body))
+    (0..hex.len()).step_by(2).map(byte).collect()
+}
+
+/// The golden records before the first commit.
+fn before_commit() -> Engine {
+    let records = GOLDEN.lines().map(parse);
+    let is_commit = |record: &Record| record.known_kind() == Some(RecordKind::TxCommit);
+    applied(std::iter::once(start()).chain(records.take_while(|record| !is_commit(record))))
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "refreshing a file of the tests")]
+fn a_picture_has_the_bytes_that_are_on_disks() {
+    let mut writer = before_commit().picture().writer();
+    let piece = writer.next_piece().unwrap();
+    assert_eq!(writer.next_piece(), None);
+    let written: String = piece.iter().map(|byte| format!("{byte:02x}")).collect();
+    if std::env::var("TANDEMMQ_REFRESH_GOLDEN").is_ok() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/picture.txt");
+        std::fs::write(path, written + "\n").unwrap();
+        return;
+    }
+    let golden = GOLDEN_PICTURE.trim_end();
+    assert_eq!(written, golden, "a picture on disks reads differently now");
+}
+
+#[test]
+fn a_golden_picture_means_what_it_meant() {
+    let mut reader = PictureReader::new();
+    reader.push(&bytes_of(GOLDEN_PICTURE.trim_end())).unwrap();
+    let picture = reader.finish().unwrap();
+    let mut live = Vec::new();
+    picture.live(&mut |offset, length| live.push((offset.0, length)));
+    assert_eq!(
+        live,
+        [(5, 44), (7, 44), (2, 109), (10, 44)],
+        "two in orders, one dead, one in the transaction"
+    );
+    let mut engine = Engine::new(EngineConfig::default());
+    engine.restore(through_bytes(picture));
+    assert_eq!(engine.state_digest(), before_commit().state_digest());
+    let mut depths = engine.destinations().map(|stats| stats.depth);
+    assert_eq!(depths.next(), Some(1));
 }
 
 #[test]

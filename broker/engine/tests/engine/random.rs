@@ -103,6 +103,7 @@ pub struct Counts {
     pub dead: usize,
     pub committed_transactions: usize,
     pub fail_overs: usize,
+    pub restored: usize,
 }
 
 impl World {
@@ -157,9 +158,10 @@ impl World {
             58..72 => self.ack(),
             72..76 => self.begin(),
             76..81 => self.end_transaction(),
-            81..99 => self.commit(),
+            81..97 => self.commit(),
+            97..99 => self.bench.put_foreign(),
             _ if self.dice.chance(30) => self.fail_over(),
-            _ => {}
+            _ => self.restore_slave(),
         }
         self.check();
     }
@@ -550,6 +552,26 @@ impl World {
         self.epoch_start = self.bench.log.len() as u64;
     }
 
+    /// The slave goes on from a picture, and may be master later.
+    fn restore_slave(&mut self) {
+        self.counts.restored += 1;
+        let mut live = BTreeMap::new();
+        let picture = self.bench.master.picture();
+        picture.live(&mut |offset, length| {
+            live.insert(offset.0, length);
+        });
+        for (offset, length) in &live {
+            let body = &self.bench.log[*offset as usize - 1].1.body;
+            assert_eq!(body.len(), *length as usize, "length of {offset}");
+        }
+        let committed = self.committed();
+        let is_needed = |fact: &Fact| fact.persistent && !fact.gone && fact.place.0 <= committed;
+        for fact in self.facts.values().filter(|fact| is_needed(fact)) {
+            assert!(live.contains_key(&fact.place.0), "still needed: {fact:?}");
+        }
+        self.bench.restore_slave();
+    }
+
     // === checks ===
 
     fn check(&mut self) {
@@ -744,6 +766,7 @@ fn random_operations_agree_with_the_naive_model() {
         all.dead += counts.dead;
         all.committed_transactions += counts.committed_transactions;
         all.fail_overs += counts.fail_overs;
+        all.restored += counts.restored;
     }
     println!("{all:?}");
     assert!(
@@ -751,7 +774,7 @@ fn random_operations_agree_with_the_naive_model() {
         "{all:?}"
     );
     assert!(
-        all.committed_transactions > 200 && all.fail_overs > 50,
+        all.committed_transactions > 200 && all.fail_overs > 50 && all.restored > 200,
         "{all:?}"
     );
 }

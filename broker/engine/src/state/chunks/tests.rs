@@ -76,6 +76,12 @@ impl Pair {
         );
         for slot in &self.entries.slots {
             let chunk = &slot.chunk;
+            let places = chunk.entries.capacity();
+            assert!(
+                places < 80 || places * 2 <= chunk.live * 5,
+                "{places} for {}",
+                chunk.live
+            );
             assert!(chunk.live > 0 && chunk.entries.len() <= CHUNK_ENTRIES_MAX);
             assert!(!chunk.entries[chunk.head].is_removed() && slot.first <= chunk.first());
         }
@@ -195,4 +201,52 @@ fn a_clone_is_a_picture_that_does_not_change() {
     }
     assert_eq!((entries.len(), picture.len()), (0, 5_000));
     assert!(picture.get(Offset(1)).is_some() && picture.next_after(Offset(4_999)).is_some());
+}
+
+/// Bytes that the chunks and slots of a queue take.
+fn bytes_of(entries: &Entries) -> usize {
+    let chunks = entries.slots.iter().map(|slot| {
+        size_of::<Entry>() * slot.chunk.entries.capacity() + size_of::<super::Chunk>() + 16
+    });
+    chunks.sum::<usize>() + entries.slots.capacity() * size_of::<super::Slot>()
+}
+
+#[test]
+fn a_message_takes_at_most_64_bytes_whatever_was_removed_around_it() {
+    const LIVE: u64 = 200_000;
+    for percent_removed in [0, 30, 49, 51, 60, 74, 76, 90] {
+        let mut pair = Pair::new(percent_removed);
+        let mut entries = Entries::default();
+        for offset in 1..=LIVE * 100 / (100 - percent_removed) {
+            entries.insert(entry(offset));
+            // A reader that looks on makes copies on write.
+            let _seen = (offset % 10_000 == 0).then(|| entries.clone());
+        }
+        let last = LIVE * 100 / (100 - percent_removed);
+        for offset in 1..=last {
+            if pair.random(100) < percent_removed {
+                entries.remove(Offset(offset));
+            }
+        }
+        let each = bytes_of(&entries) as f64 / entries.len() as f64;
+        println!("{percent_removed} % removed: {each:.1} bytes");
+        assert!(
+            each <= 64.0,
+            "{each} bytes with {percent_removed} % removed"
+        );
+    }
+}
+
+#[test]
+fn a_chunk_that_was_copied_on_write_grows_no_further_than_a_full_one() {
+    let mut entries = Entries::default();
+    for offset in 1..=1_500 {
+        entries.insert(entry(offset));
+    }
+    let picture = entries.clone();
+    for offset in 1_501..=CHUNK_ENTRIES_MAX as u64 {
+        entries.insert(entry(offset));
+    }
+    assert_eq!(picture.len(), 1_500);
+    assert_eq!(entries.slots[0].chunk.entries.capacity(), CHUNK_ENTRIES_MAX);
 }
