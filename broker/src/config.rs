@@ -98,6 +98,8 @@ pub(crate) struct Journal {
     pub(crate) segment_bytes: ByteSize,
     /// Kept free of producers' messages, so that consumers can go on at the limit.
     pub(crate) reserve_bytes: ByteSize,
+    /// Bytes of log kept for a broker that lags or is away; beyond it, it gets a checkpoint.
+    pub(crate) retain_bytes: ByteSize,
 }
 
 /// Memory limits, in ActiveMQ's word for them.
@@ -153,6 +155,8 @@ pub(crate) struct Timing {
     pub(crate) handover_max_ms: u64,
     /// A call of the lease store takes at most this long.
     pub(crate) lease_timeout_ms: u64,
+    /// Between two checks of a MiB of the disk for damage.
+    pub(crate) scrub_ms: u64,
 }
 
 /// What is wrong with a configuration.
@@ -232,6 +236,7 @@ impl Default for Journal {
             max_bytes: None,
             segment_bytes: ByteSize(64 << 20),
             reserve_bytes: ByteSize(64 << 20),
+            retain_bytes: ByteSize(512 << 20),
         }
     }
 }
@@ -262,6 +267,7 @@ impl Default for Timing {
             disk_stall_ms: 2_000,
             handover_max_ms: 5_000,
             lease_timeout_ms: 1_000,
+            scrub_ms: 250,
         }
     }
 }

@@ -52,6 +52,8 @@ pub struct Timing {
     pub disk_stall: Duration,
     /// A hand-over takes at most this long; then the master steps down without a target.
     pub handover_max: Duration,
+    /// Between two checks of some more of the disk, a MiB each.
+    pub scrub: Duration,
     /// A Lease call without an answer for this long is taken as `Unknown`.
     pub lease_timeout: Duration,
 }
@@ -65,6 +67,7 @@ impl Default for Timing {
             lease_duration: Duration::from_secs(6),
             disk_stall: Duration::from_secs(2),
             handover_max: Duration::from_secs(5),
+            scrub: Duration::from_millis(250),
             lease_timeout: Duration::from_secs(1),
         }
     }

@@ -172,6 +172,11 @@ pub enum Effect {
         /// A sentence.
         reason: String,
     },
+    /// The volume is to be read anew: end this process without delay and start another one.
+    Restart {
+        /// A sentence.
+        reason: String,
+    },
     /// The hand-over after `Event::Shutdown` is done, or had no time left: exit with 0.
     Exit,
 }

@@ -25,12 +25,15 @@ mod founding;
 mod handover;
 mod hears;
 mod heartbeat;
+mod install;
 mod lease_keeper;
 mod links;
 mod master;
+mod offer;
 mod promise;
 pub(crate) mod quorum;
 mod recovery;
+mod repair;
 mod slave;
 mod standing;
 mod status;
@@ -41,17 +44,24 @@ mod witness;
 use std::collections::{BTreeMap, VecDeque};
 
 use bytestring::ByteString;
-use tandemmq_journal::{DiskDone, Journal, JournalEvent, LogState, ReadOp, Recovered};
+use tandemmq_engine::Picture;
+use tandemmq_journal::{
+    CheckpointHead, CheckpointOrder, DiskDone, Image, Journal, JournalEvent, LogState, ReadOp,
+    Recovered,
+};
 use tandemmq_model::{Ballot, BootNonce, Committed, Epoch, MemberId, Now, Offset, Time};
 
 use self::founding::Founder;
 use self::handover::Leaving;
 use self::hears::Heard;
+use self::install::Installing;
 use self::lease_keeper::LeaseCalls;
 use self::links::Peer;
 use self::master::Master;
+use self::offer::Offered;
 use self::quorum::Voters;
 use self::recovery::Candidate;
+use self::repair::Repair;
 use self::standing::Standing;
 use self::storing::Storing;
 use self::timers::{Timer, Timers};
@@ -72,6 +82,8 @@ pub(crate) enum Notice {
     Serving { epoch: Epoch, start: Offset },
     /// No longer master: close the ports.
     Stopped,
+    /// The log begins with this picture now: the engine goes on from it.
+    Restored(Picture),
 }
 
 /// What a read of the journal was for.
@@ -85,6 +97,21 @@ enum ReadFor {
         ballot: Ballot,
         prev: Tail,
     },
+    /// A piece of a checkpoint for a slave of this ballot.
+    Piece {
+        ordinal: u8,
+        ballot: Ballot,
+        offset: Offset,
+        position: u64,
+    },
+    /// Records for a slave of this ballot that installs the checkpoint of that offset.
+    Survivors {
+        ordinal: u8,
+        ballot: Ballot,
+        offset: Offset,
+    },
+    /// The check of what nobody reads.
+    Scrub,
 }
 
 #[expect(clippy::large_enum_variant, reason = "one for each member")]
@@ -138,6 +165,12 @@ pub(crate) struct Group {
     applied: Offset,
     /// Why this member is out of the group, for the status.
     out_of_group: Option<String>,
+    /// Row 12, the member that takes a checkpoint.
+    installing: Option<Installing>,
+    /// Row 12, the master that gives one.
+    offered: Option<Offered>,
+    /// Row 14, and what is checked.
+    repair: Repair,
 
     reads: BTreeMap<ReadId, ReadFor>,
     next_read: u64,
@@ -162,6 +195,10 @@ impl Group {
             .group
             .as_ref()
             .map(|group| Voters::new(group.members.clone()));
+        // A checkpoint holds what was committed.
+        let kept = journal
+            .newest_checkpoint()
+            .map_or(Offset::ZERO, |(offset, _)| offset);
         let mut group = Self {
             name: config.name.clone(),
             client_address: config.client_address.clone(),
@@ -180,7 +217,7 @@ impl Group {
             matched: Offset::ZERO,
             following: control.promise,
             masters_committed: Offset::ZERO,
-            committed: Offset::ZERO,
+            committed: kept,
             acked: Offset::ZERO,
             missed_append: None,
             heard: None,
@@ -190,8 +227,11 @@ impl Group {
             leaving: None,
             founder: Founder::default(),
             lease: LeaseCalls::default(),
-            applied: Offset::ZERO,
+            applied: kept,
             out_of_group: None,
+            installing: None,
+            offered: None,
+            repair: Repair::default(),
             reads: BTreeMap::new(),
             next_read: 0,
             timers: Timers::default(),
@@ -210,6 +250,7 @@ impl Group {
         } else {
             self.consider_standing(now);
         }
+        self.begin_scrubbing(now);
         self.resume_epoch_if_broken(now);
     }
 
@@ -237,6 +278,11 @@ impl Group {
                 JournalEvent::Synced(_) => self.handle_synced(now),
                 JournalEvent::Stored(ticket) => self.handle_stored(now, ticket),
                 JournalEvent::Fatal(reason) => self.effects.push_back(Effect::Abort { reason }),
+                JournalEvent::SideStored(_) => self.go_on_installing(now),
+                JournalEvent::Prepared => self.handle_prepared(now),
+                JournalEvent::Switched(offset) => self.handle_switched(now, offset),
+                JournalEvent::NoRoom => self.abandon_install("there is no room for it"),
+                JournalEvent::Damaged(text) => self.handle_damage(now, &text),
             }
         }
     }
@@ -244,6 +290,7 @@ impl Group {
     fn handle_synced(&mut self, now: Now) {
         self.learn_committed();
         self.acknowledge();
+        self.consider_clean(now);
         self.count_commits(now);
         self.check_leaving(now);
     }
@@ -264,6 +311,37 @@ impl Group {
 
     pub(crate) const fn log_state(&self) -> LogState {
         self.log_state
+    }
+
+    /// A checkpoint may be made: what it says besides the engine's picture, and what is kept.
+    pub(crate) fn checkpoint_order(
+        &self,
+        now: Now,
+        at: (Offset, u32),
+        image: Box<dyn Image>,
+    ) -> Option<CheckpointOrder> {
+        let (offset, crc) = at;
+        let epochs = self.journal.epochs().iter().copied();
+        let head = CheckpointHead {
+            offset,
+            epoch: self.journal.epoch_at(offset)?,
+            crc,
+            config: self.config_at(offset),
+            epochs: epochs.take_while(|row| row.first <= offset).collect(),
+        };
+        let voters = self.voters.iter().flat_map(|voters| voters.members());
+        let others = voters.filter(|member| **member != self.me);
+        Some(CheckpointOrder::new(
+            head,
+            image,
+            self.witness
+                .least_match(others.map(|member| member.incarnation)),
+            self.pinned(now),
+        ))
+    }
+
+    fn config_at(&self, _offset: Offset) -> bytes::Bytes {
+        bytes::Bytes::new()
     }
 
     /// The node tells how far its engine is.
@@ -300,6 +378,8 @@ impl Group {
                 Timer::Found => self.handle_founding_timer(now),
                 Timer::Witness => self.store_witness_now(),
                 Timer::Leave => self.handle_leave_timer(now),
+                Timer::Install => self.handle_install_timer(now),
+                Timer::Scrub => self.handle_scrub_timer(now),
             }
         }
     }
@@ -393,17 +473,47 @@ impl Group {
             Message::Ack { ballot, matched } => {
                 self.handle_ack(now, envelope.from, ballot, matched)
             }
+            Message::Offer {
+                ballot,
+                checkpoint,
+                bytes,
+            } => self.handle_offer(now, envelope.from, ballot, checkpoint, bytes),
+            Message::FetchPiece {
+                ballot,
+                offset,
+                position,
+            } => self.handle_fetch_piece(now, from, ballot, offset, position),
+            Message::CheckpointPiece {
+                ballot,
+                offset,
+                position,
+                next,
+                piece,
+            } => self.handle_piece(now, ballot, offset, (position, next), piece),
+            Message::FetchSurvivors {
+                ballot,
+                offset,
+                runs,
+            } => self.handle_fetch_survivors(now, from, ballot, offset, &runs),
+            Message::Survivors {
+                ballot,
+                offset,
+                to,
+                batches,
+            } => self.handle_survivors(now, ballot, offset, to, batches),
             Message::Heartbeat {
                 ballot,
                 reign,
                 sent_at,
                 committed,
+                appended,
                 witness,
             } => {
                 let beat = heartbeat::Beat {
                     reign,
                     sent_at,
                     committed,
+                    appended,
                     witness,
                 };
                 self.handle_heartbeat(now, envelope.from, ballot, beat);
@@ -490,6 +600,9 @@ impl Group {
         self.masters_committed = Offset::ZERO;
         self.acked = Offset::ZERO;
         self.reads.clear();
+        self.repair.reading = false;
+        self.offered = None;
+        self.abandon_install("the role changed");
         self.timers.stop(Timer::Heartbeat);
         self.timers.stop(Timer::CandidateEnd);
         self.timers.stop(Timer::PreVoteEnd);
@@ -512,6 +625,11 @@ impl Group {
             epoch: self.promise.epoch,
             reason: reason.to_owned(),
         });
+    }
+
+    /// Safety demands the end of this process.
+    pub(crate) fn abort(&mut self, reason: String) {
+        self.effects.push_back(Effect::Abort { reason });
     }
 
     fn notice(&mut self, text: String) {

@@ -8,6 +8,7 @@ mod config;
 mod epoch_start;
 mod event;
 mod group;
+mod image;
 pub mod lease;
 pub mod mutants;
 mod node;

@@ -47,6 +47,10 @@ pub enum Mutant {
     FoundingByMajority,
     /// Row 2: stands although the Lease names another group.
     BlindToLeaseGroup,
+    /// Row 12: installs over a log that has the checkpoint's record, and in any ballot.
+    InstallOverOwnRecord,
+    /// Row 14: a damaged member is clean at what it knows to be committed.
+    CleanAtCommitted,
 }
 
 #[cfg(feature = "mutants")]
@@ -85,7 +89,7 @@ pub use switch::set;
 
 impl Mutant {
     /// All of them, for the run that catches each.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::PromiseNotSynced,
         Self::OwnPromiseNotSynced,
         Self::PromiseByEpochNumber,
@@ -107,5 +111,7 @@ impl Mutant {
         Self::FirstElectionByMajority,
         Self::FoundingByMajority,
         Self::BlindToLeaseGroup,
+        Self::InstallOverOwnRecord,
+        Self::CleanAtCommitted,
     ];
 }

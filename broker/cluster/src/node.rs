@@ -17,13 +17,16 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use tandemmq_engine::{Admission, Engine, EngineEffect};
-use tandemmq_journal::{Batch, BatchBuilder, Journal, LogState, ReadDone, Recovered, Space};
+use tandemmq_engine::{Admission, Engine, EngineEffect, Picture, PictureReader};
+use tandemmq_journal::{
+    Batch, BatchBuilder, Checkpoint, Journal, LogState, ReadDone, Recovered, Space,
+};
 use tandemmq_model::{
     Ballot, BootNonce, Command, Committed, ConnId, Epoch, Now, Offset, Record, Time,
 };
 
-use crate::group::{Group, Notice};
+use crate::group::{Group, Notice, quorum};
+use crate::image::EngineImage;
 use crate::{Effect, Event, NodeConfig, ReadId, Status};
 
 /// A batch is sealed at this size though the disk is busy: larger ones only add latency, the disk
@@ -61,6 +64,8 @@ pub struct NodeMachine {
     serving: Serving,
     open: Option<BatchBuilder>,
     committed: Option<Committed>,
+    /// The end of the last batch applied, and its CRC.
+    applied_at: (Offset, u32),
     /// A read of committed batches is out.
     applying: Option<ReadId>,
     bodies: BTreeMap<ReadId, Vec<Offset>>,
@@ -79,12 +84,25 @@ impl NodeMachine {
         recovered: Recovered,
         now: Now,
     ) -> Self {
+        let mut engine = Engine::new(config.engine.clone());
+        let kept = recovered.checkpoint.as_ref();
+        let at = kept.map_or((Offset::ZERO, 0), |kept| (kept.head.offset, kept.head.crc));
+        let picture = kept.map(picture_of);
+        let mut group = Group::new(&config, boot, seed, recovered, now);
+        match picture {
+            None => {}
+            Some(Ok(picture)) => engine.restore(picture),
+            // Its checksums are right, so it was written so: not a disk's fault, nor to be mended
+            // by taking the log for empty.
+            Some(Err(why)) => group.abort(format!("the checkpoint cannot be read: {why}")),
+        }
         Self {
-            group: Group::new(&config, boot, seed, recovered, now),
-            engine: Engine::new(config.engine),
+            group,
+            engine,
             serving: Serving::No,
             open: None,
-            committed: None,
+            committed: (at.0 > Offset::ZERO).then(|| quorum::committed_by_checkpoint(at.0)),
+            applied_at: at,
             applying: None,
             bodies: BTreeMap::new(),
             admission: Space::Open,
@@ -145,6 +163,7 @@ impl NodeMachine {
             if self.poll_engine(now) || self.seal_if_idle(now) {
                 continue;
             }
+            self.consider_checkpoint(now);
             if let Some(op) = self.group.journal_mut().poll_op(now) {
                 return Some(Effect::Disk(op));
             }
@@ -234,10 +253,33 @@ impl NodeMachine {
                     self.serving = Serving::Applying { epoch, start };
                 }
                 Notice::Stopped => self.stop_serving(),
+                Notice::Restored(picture) => self.restore(picture),
             }
         }
         self.serve_once_applied(now);
         self.tell_space();
+    }
+
+    /// The log begins with a checkpoint from the master now (row 12).
+    fn restore(&mut self, picture: Picture) {
+        let crc = self.group.journal().last_crc().expect("a switch tells it");
+        self.applied_at = (picture.applied(), crc);
+        self.committed = Some(quorum::committed_by_checkpoint(picture.applied()));
+        self.applying = None;
+        self.engine.restore(picture);
+    }
+
+    /// Makes a checkpoint in the background when one is due. It stands at the end of a batch.
+    fn consider_checkpoint(&mut self, now: Now) {
+        let applied = self.engine.applied();
+        let due = self.group.journal().wants_checkpoint(applied);
+        if !due || self.applied_at.0 != applied {
+            return;
+        }
+        let image = EngineImage::boxed(self.engine.picture());
+        if let Some(order) = self.group.checkpoint_order(now, self.applied_at, image) {
+            self.group.journal_mut().checkpoint(now, order);
+        }
     }
 
     /// Row 11: the EpochStart is applied.
@@ -406,6 +448,9 @@ impl NodeMachine {
                 self.engine
                     .apply(now, committed, offset, batch.epoch(), &record);
             }
+            if batch.last() == self.engine.applied() {
+                self.applied_at = (batch.last(), batch.crc());
+            }
         }
         let applied = self.engine.applied();
         self.group.set_applied(applied);
@@ -413,8 +458,11 @@ impl NodeMachine {
     }
 
     fn handle_read(&mut self, now: Now, id: ReadId, done: ReadDone) {
-        if self.group.handle_read(now, id, &done) {
+        let Err(done) = self.group.handle_read(now, id, done) else {
             return;
+        };
+        if let ReadDone::Damaged(text) = &done {
+            self.group.handle_damage(now, text);
         }
         if self.applying == Some(id) {
             self.applying = None;
@@ -434,6 +482,8 @@ impl NodeMachine {
             (ReadDone::Batches(batches), Some(committed)) if !batches.is_empty() => {
                 self.apply(now, committed, batches);
             }
+            // It is told, and the process starts again without this log.
+            (ReadDone::Damaged(_), _) => {}
             _ => {
                 let at = self.engine.applied().next();
                 let reason = format!("cannot read the committed record {at} back: {done:?}");
@@ -441,6 +491,19 @@ impl NodeMachine {
             }
         }
     }
+}
+
+/// The engine's State in a checkpoint.
+fn picture_of(checkpoint: &Checkpoint) -> Result<Picture, String> {
+    let mut reader = PictureReader::new();
+    for piece in &checkpoint.image {
+        reader.push(piece).map_err(|error| error.to_string())?;
+    }
+    let picture = reader.finish().map_err(|error| error.to_string())?;
+    if picture.applied() != checkpoint.head.offset {
+        return Err(format!("it is of offset {}", picture.applied()));
+    }
+    Ok(picture)
 }
 
 fn next_builder(group: &Group) -> BatchBuilder {

@@ -6,7 +6,7 @@
 mod codec;
 
 use bytestring::ByteString;
-use tandemmq_journal::{Batch, LogState, Witness};
+use tandemmq_journal::{Batch, LogState, Piece, Witness};
 use tandemmq_model::{Ballot, BootNonce, Epoch, GroupId, Incarnation, MemberId, Offset};
 
 pub(crate) use codec::{decode, encode};
@@ -133,6 +133,40 @@ pub(crate) enum Message {
     },
     /// Row 8.
     Ack { ballot: Ballot, matched: Offset },
+    /// Row 12: what is before the log comes as this checkpoint.
+    Offer {
+        ballot: Ballot,
+        checkpoint: Tail,
+        /// Bytes of its file.
+        bytes: u64,
+    },
+    /// A piece of the checkpoint of that offset, by its position in the file.
+    FetchPiece {
+        ballot: Ballot,
+        offset: Offset,
+        position: u64,
+    },
+    /// The answer, and where the next piece is.
+    CheckpointPiece {
+        ballot: Ballot,
+        offset: Offset,
+        position: u64,
+        next: u64,
+        piece: Piece,
+    },
+    /// These records of the checkpoint of that offset, in runs: first and count.
+    FetchSurvivors {
+        ballot: Ballot,
+        offset: Offset,
+        runs: Vec<(Offset, u32)>,
+    },
+    /// What is left of them up to `to`: what is not there is dead.
+    Survivors {
+        ballot: Ballot,
+        offset: Offset,
+        to: Offset,
+        batches: Vec<Batch>,
+    },
     /// Of a candidate or master, ten times a second.
     Heartbeat {
         ballot: Ballot,
@@ -140,6 +174,8 @@ pub(crate) enum Message {
         /// The sender's boot clock in nanoseconds, returned as it is.
         sent_at: u64,
         committed: Offset,
+        /// Its last offset: a damaged member is repaired once it has it (row 14).
+        appended: Offset,
         /// What the master knows of its members, for their witness tables.
         witness: Vec<Witness>,
     },

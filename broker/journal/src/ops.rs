@@ -59,8 +59,8 @@ pub struct CheckpointOrder {
     pub image: Box<dyn Image>,
     /// Somebody needs the log behind this offset.
     pub retain: Offset,
-    /// But no more than so many bytes of it.
-    pub retain_bytes: u64,
+    /// But no more than so many bytes of it; set by the journal from its configuration.
+    pub(crate) retain_bytes: u64,
     /// A checkpoint that a slave is being sent: it and the log behind it are kept.
     pub pin: Option<Offset>,
     /// It replaces the log (row 12).
@@ -103,6 +103,26 @@ impl Item {
             Self::Append(batch) => batch.bytes().len(),
             Self::Side(batches) => batches.iter().map(|batch| batch.bytes().len()).sum(),
             _ => 4096,
+        }
+    }
+}
+
+impl CheckpointOrder {
+    /// `retain`: somebody needs the log behind that offset; `pin`: a slave is being sent the
+    /// checkpoint of that one.
+    pub fn new(
+        head: CheckpointHead,
+        image: Box<dyn Image>,
+        retain: Offset,
+        pin: Option<Offset>,
+    ) -> Self {
+        Self {
+            head,
+            image,
+            retain,
+            retain_bytes: 0,
+            pin,
+            install: false,
         }
     }
 }

@@ -123,6 +123,7 @@ impl Disk {
                     member,
                     volume_id: None,
                     group: None,
+                    former: Vec::new(),
                 };
                 format(&self.volume, &identity).map_err(|error| error.to_string())?;
                 recover(&self.volume, config)

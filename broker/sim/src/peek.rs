@@ -48,9 +48,23 @@ pub(crate) enum Kind {
     Heartbeat,
     /// The answer to it.
     HeartbeatReply,
+    /// Row 15d.
+    Join,
+    /// Row 18.
+    SetAside,
+    /// Row 12: a checkpoint is offered.
+    Offer,
+    /// Row 12: a piece of it is asked for.
+    FetchPiece,
+    /// Row 12, answer.
+    CheckpointPiece,
+    /// Row 12: records are asked for.
+    FetchSurvivors,
+    /// Row 12, answer.
+    Survivors,
 }
 
-const KINDS: [Kind; 17] = [
+const KINDS: [Kind; 24] = [
     Kind::Hello,
     Kind::Remember,
     Kind::AskBlank,
@@ -68,6 +82,13 @@ const KINDS: [Kind; 17] = [
     Kind::Ack,
     Kind::Heartbeat,
     Kind::HeartbeatReply,
+    Kind::Join,
+    Kind::SetAside,
+    Kind::Offer,
+    Kind::FetchPiece,
+    Kind::CheckpointPiece,
+    Kind::FetchSurvivors,
+    Kind::Survivors,
 ];
 
 /// What a frame says, as far as simulator and oracle care.

@@ -260,6 +260,7 @@ fn check_timing(timing: &Timing, lease_duration_seconds: u64) -> Checked {
         ("timing.diskStallMs", timing.disk_stall_ms, 100, 60_000),
         ("timing.handoverMaxMs", timing.handover_max_ms, 100, 25_000),
         ("timing.leaseTimeoutMs", timing.lease_timeout_ms, 10, 1_000),
+        ("timing.scrubMs", timing.scrub_ms, 1, 60_000),
     ] {
         ensure((least..=most).contains(&value), key, || {
             format!("{value}; allowed are {least} to {most}")

@@ -45,6 +45,7 @@ const fn timing(config: &Config) -> Timing {
         disk_stall: Duration::from_millis(timing.disk_stall_ms),
         handover_max: Duration::from_millis(timing.handover_max_ms),
         lease_timeout: Duration::from_millis(timing.lease_timeout_ms),
+        scrub: Duration::from_millis(timing.scrub_ms),
     }
 }
 
@@ -54,5 +55,7 @@ fn journal(journal: &Journal) -> JournalConfig {
         max_bytes: journal.max_bytes.map(|max| max.0),
         reserve_bytes: journal.reserve_bytes.0,
         tail_bytes_max: TAIL_BYTES_MAX,
+        checkpoint_bytes: journal.segment_bytes.0,
+        retain_bytes: journal.retain_bytes.0,
     }
 }

@@ -8,6 +8,8 @@
 //! they sent before is taken and dropped.
 
 use std::collections::HashMap;
+use std::os::unix::process::CommandExt;
+use std::process;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -282,6 +284,7 @@ impl NodeTask {
             }
             Effect::Notice { text } => tracing::warn!("{text}"),
             Effect::Abort { reason } => abort(&reason),
+            Effect::Restart { reason } => restart(&reason),
             Effect::Exit => return Flow::Exit,
         }
         Flow::Go
@@ -291,5 +294,18 @@ impl NodeTask {
 /// Ends the process without any clean-up: what safety demands after a failed `fdatasync`.
 fn abort(reason: &str) -> ! {
     tracing::error!(reason, "the process must end now");
-    std::process::abort();
+    process::abort();
+}
+
+/// Starts this program anew in the same process, with the same arguments: the volume is read again
+/// from the beginning. Connections close with their sockets; a supervisor notices nothing.
+fn restart(reason: &str) -> ! {
+    tracing::warn!(reason, "the broker starts again");
+    let Ok(program) = std::env::current_exe() else {
+        abort("the program's own file cannot be found");
+    };
+    let error = process::Command::new(program)
+        .args(std::env::args_os().skip(1))
+        .exec();
+    abort(&format!("the program cannot be started again: {error}"))
 }

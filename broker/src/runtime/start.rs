@@ -204,6 +204,7 @@ fn recover_or_format(
             member,
             volume_id: None,
             group: None,
+            former: Vec::new(),
         },
     )
     .with_context(|| format!("cannot format {}", config.data_dir.display()))?;

@@ -20,6 +20,8 @@ enum Because {
     Terminating,
     /// An operator wants another master.
     Promoting,
+    /// Its own log is damaged.
+    Damaged,
 }
 
 /// How far a hand-over is.
@@ -65,6 +67,17 @@ impl Group {
         in_step
             .max_by_key(|(_, progress)| progress.matched)
             .map(|(ordinal, _)| *ordinal)
+    }
+
+    /// A damaged master serves until somebody in step can take over, then it is repaired.
+    pub(super) fn hand_over_damaged(&mut self, now: Now) {
+        let target = self
+            .best_target()
+            .filter(|target| self.is_in_step(now, *target));
+        if self.leaving.is_none() && target.is_some() {
+            self.notice("handing over: the log of this broker is damaged".to_owned());
+            self.leave(now, Because::Damaged, target);
+        }
     }
 
     /// `promote`: refused while any voter is out of step.
@@ -191,7 +204,7 @@ impl Group {
                 });
                 self.resign(now, "terminating, no other broker is in step");
             }
-            (Because::Promoting, _) => {
+            (Because::Promoting | Because::Damaged, _) => {
                 self.leaving = None;
                 self.timers.stop(Timer::Leave);
                 self.notice("the target of the hand-over went away: staying master".to_owned());
@@ -248,13 +261,22 @@ impl Group {
                 self.effects.push_back(Effect::Exit);
             }
             Because::Promoting => {}
+            Because::Damaged => {
+                let epoch = self.promise.epoch;
+                if self
+                    .last_master
+                    .is_some_and(|(reigning, _)| reigning >= epoch)
+                {
+                    self.set_log_aside();
+                }
+            }
         }
     }
 
     /// The time for it has run out.
     pub(super) fn handle_leave_timer(&mut self, now: Now) {
         let Some(leaving) = self.leaving else { return };
-        if leaving.step == Step::Matching && leaving.because == Because::Promoting {
+        if leaving.step == Step::Matching && leaving.because != Because::Terminating {
             self.leaving = None;
             self.notice("the hand-over took too long: this broker stays master".to_owned());
             return;

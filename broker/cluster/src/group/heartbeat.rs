@@ -18,6 +18,7 @@ pub(super) struct Beat {
     pub(super) reign: Reign,
     pub(super) sent_at: u64,
     pub(super) committed: Offset,
+    pub(super) appended: Offset,
     pub(super) witness: Vec<Witness>,
 }
 
@@ -73,6 +74,7 @@ impl Group {
             reign,
             sent_at: now.boot.as_nanos(),
             committed: self.committed,
+            appended: self.journal.appended(),
             witness: self.witness.rows(),
         };
         self.send_to_others(&message);
@@ -110,6 +112,9 @@ impl Group {
                 self.masters_committed = self.masters_committed.max(beat.committed);
                 self.learn_committed();
             }
+        }
+        if beat.reign == Reign::Serving {
+            self.aim_repair(ballot, beat.appended);
         }
         if matches!(beat.reign, Reign::Serving | Reign::Resigning(_)) {
             self.last_master = Some((ballot.epoch, from.ordinal));

@@ -279,7 +279,12 @@ impl Group {
         {
             return;
         }
-        let tail = self.journal.synced();
+        // A member that knows of its damage is not accused of what it lost: it has no vote until it
+        // has everything again. A forgotten promise accuses always.
+        let tail = match self.log_state {
+            LogState::NeedsRepair => Offset(u64::MAX),
+            _ => self.journal.synced(),
+        };
         let verdict = super::witness::judge(memory, self.promise, tail, self.cut_mark);
         if let Err(accusation) = verdict {
             self.log_state = LogState::DataLoss;

@@ -51,6 +51,8 @@ enum Phase {
         asked: bool,
     },
     Streaming,
+    /// What it lacks is before the log: it was offered a checkpoint.
+    Installing,
 }
 
 impl Progress {
@@ -101,6 +103,7 @@ impl Progress {
     fn may_send(&self) -> bool {
         match self.phase {
             Phase::Probing { asked } => !asked,
+            Phase::Installing => false,
             Phase::Streaming => self.in_flight_bytes < WINDOW_BYTES,
         }
     }
@@ -221,6 +224,9 @@ impl Group {
                 return;
             }
             let next = progress.next;
+            if next <= self.journal.log_start() {
+                return self.offer_checkpoint(now, ordinal, ballot);
+            }
             let probing = matches!(progress.phase, Phase::Probing { .. });
             if next > appended && !probing {
                 return;
@@ -242,6 +248,15 @@ impl Group {
                 }
             }
         }
+    }
+
+    fn offer_checkpoint(&mut self, now: Now, ordinal: u8, ballot: Ballot) {
+        let progress = self.master_mut().and_then(|m| m.progress.get_mut(&ordinal));
+        if let Some(progress) = progress {
+            progress.phase = Phase::Installing;
+            progress.progressed_at = now.boot;
+        }
+        self.send_offer(now, ordinal, ballot);
     }
 
     fn send_append(&mut self, now: Now, ordinal: u8, ballot: Ballot, batches: Vec<Batch>) {
@@ -336,18 +351,17 @@ impl Group {
         self.pump(now, from);
     }
 
-    /// Row 8: only in the own ballot, from a clean member that nobody accuses.
+    /// Row 8: only in the own ballot. All who follow tell how far they are, so that they are sent
+    /// more; whose word counts is decided where it is counted.
     pub(super) fn handle_ack(&mut self, now: Now, from: MemberId, ballot: Ballot, matched: Offset) {
-        let sound = self.peer(from.ordinal).is_some_and(super::Peer::is_sound);
-        let voter = self
-            .voters
-            .as_ref()
-            .is_some_and(|v| v.contains(from.incarnation));
+        let accused = self
+            .peer(from.ordinal)
+            .is_some_and(|peer| peer.accused.is_some());
         let appended = self.journal.appended();
         let Some(master) = self.master_mut() else {
             return;
         };
-        if master.ballot != ballot || !sound || !voter || matched > appended {
+        if master.ballot != ballot || accused || matched > appended {
             return;
         }
         let Some(progress) = master.progress.get_mut(&from.ordinal) else {
@@ -442,7 +456,10 @@ impl Group {
         let mut answers: Vec<Time> = master
             .progress
             .iter()
-            .filter(|(ordinal, _)| self.peer(**ordinal).is_some_and(super::Peer::is_sound))
+            .filter(|(ordinal, _)| {
+                self.peer(**ordinal)
+                    .is_some_and(|peer| peer.is_sound() && !self.is_stranger(peer))
+            })
             .filter_map(|(_, progress)| progress.answered)
             .collect();
         answers.sort_unstable_by(|a, b| b.cmp(a));

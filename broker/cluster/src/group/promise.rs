@@ -183,7 +183,11 @@ impl Group {
             return None;
         }
         let memory = self.witness.of(incarnation)?;
-        judge(&memory, ballot, reply.tail.offset, reply.cut_mark)
+        let tail = match reply.log_state {
+            LogState::NeedsRepair => Offset(u64::MAX),
+            _ => reply.tail.offset,
+        };
+        judge(&memory, ballot, tail, reply.cut_mark)
             .err()
             .map(|why| why.to_string())
     }

@@ -70,6 +70,11 @@ pub(crate) fn committed_at_slave(masters: Offset, matched: Offset, synced: Offse
     Committed::proven_by_quorum(masters.min(matched).min(synced))
 }
 
+/// What a checkpoint holds was committed before it was made.
+pub(crate) const fn committed_by_checkpoint(offset: Offset) -> Committed {
+    Committed::proven_by_quorum(offset)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -27,6 +27,8 @@ pub(super) struct Candidate {
     pub(super) replies: BTreeMap<Incarnation, Reply>,
     /// The member whose log is being fetched.
     fetching: Option<u8>,
+    /// It was asked for what follows a common record not beyond this one.
+    asked_below: Offset,
 }
 
 impl Candidate {
@@ -36,6 +38,7 @@ impl Candidate {
             since,
             replies: BTreeMap::new(),
             fetching: None,
+            asked_below: Offset::ZERO,
         }
     }
 }
@@ -135,6 +138,10 @@ impl Group {
     }
 
     fn request_fetch(&mut self, ordinal: u8, below: Offset) {
+        let RoleState::Candidate(candidate) = &mut self.role else {
+            return;
+        };
+        candidate.asked_below = below;
         let RoleState::Candidate(candidate) = &self.role else {
             return;
         };
@@ -159,6 +166,11 @@ impl Group {
             return;
         }
         let common = self.common_point(self.journal.synced(), appended, epochs);
+        let start = self.journal.log_start();
+        if common < start {
+            // The log begins behind what the candidate has: it sees that by this offset.
+            return self.send_fetched(from, ballot, self.tail_at(start), Vec::new());
+        }
         let prev = self.tail_at(common);
         match self.journal.tail_batches(common.next(), BATCHES_BYTES_MAX) {
             Some(batches) => self.send_fetched(from, ballot, prev, batches),
@@ -195,31 +207,43 @@ impl Group {
         );
     }
 
-    /// A read of the journal ended; true when it was ours.
-    pub(crate) fn handle_read(&mut self, now: Now, id: crate::ReadId, done: &ReadDone) -> bool {
+    /// A read of the journal ended; given back when it was not ours.
+    pub(crate) fn handle_read(
+        &mut self,
+        now: Now,
+        id: crate::ReadId,
+        done: ReadDone,
+    ) -> Result<(), ReadDone> {
         let Some(purpose) = self.reads.remove(&id) else {
-            return false;
+            return Err(done);
         };
-        let ReadDone::Batches(batches) = done else {
-            self.notice(format!("reading the journal failed: {done:?}"));
-            self.retry_stream(now, id);
-            return true;
-        };
-        match purpose {
-            ReadFor::Fetch {
-                ordinal,
-                ballot,
-                prev,
-            } => {
+        match (purpose, done) {
+            (ReadFor::Scrub, done) => self.handle_scrubbed(now, &done),
+            (_, ReadDone::Damaged(text)) => self.handle_damage(now, &text),
+            (purpose @ (ReadFor::Piece { .. } | ReadFor::Survivors { .. }), done) => {
+                self.answer_install(&purpose, done);
+            }
+            (
+                ReadFor::Fetch {
+                    ordinal,
+                    ballot,
+                    prev,
+                },
+                ReadDone::Batches(batches),
+            ) => {
                 if self.may_serve_fetch(ballot) {
-                    self.send_fetched(ordinal, ballot, prev, batches.clone());
+                    self.send_fetched(ordinal, ballot, prev, batches);
                 }
             }
-            ReadFor::Append { ordinal, ballot } => {
-                self.handle_stream_read(now, ordinal, ballot, id, batches);
+            (ReadFor::Append { ordinal, ballot }, ReadDone::Batches(batches)) => {
+                self.handle_stream_read(now, ordinal, ballot, id, &batches);
+            }
+            (ReadFor::Append { .. } | ReadFor::Fetch { .. }, done) => {
+                self.notice(format!("reading the journal failed: {done:?}"));
+                self.retry_stream(now, id);
             }
         }
-        true
+        Ok(())
     }
 
     /// Row 5, the candidate.
@@ -239,10 +263,11 @@ impl Group {
         if !bound || candidate.fetching != Some(from) {
             return;
         }
-        let ballot = candidate.ballot;
+        let (ballot, asked_below) = (candidate.ballot, candidate.asked_below);
         self.timers.set(Timer::CandidateEnd, now.boot + FETCH_WAIT);
         match self.place(now, ballot, prev, &batches, |_, _| {}) {
             Placed::All => {}
+            Placed::Gap if prev.offset > asked_below => return self.step_back(now),
             Placed::Gap => {
                 self.request_fetch(from, Offset(prev.offset.0.saturating_sub(1)));
                 return;
@@ -296,6 +321,20 @@ impl Group {
 
     pub(super) fn handle_candidate_end(&mut self, now: Now) {
         self.abandon(now, "no quorum promised in time");
+    }
+
+    /// The better log begins behind a checkpoint that this member lacks. Installing it would leave
+    /// the group without a master for as long as that takes; the member that has it can lead at
+    /// once, and this one installs as its slave.
+    fn step_back(&mut self, now: Now) {
+        self.abandon(
+            now,
+            "the better log begins behind a checkpoint: its owner must lead",
+        );
+        let wait = self.timing.suspicion;
+        if self.may_stand() {
+            self.timers.set(Timer::Stand, now.boot + wait);
+        }
     }
 
     fn abandon(&mut self, now: Now, reason: &str) {

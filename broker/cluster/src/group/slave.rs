@@ -42,7 +42,7 @@ impl Group {
             return;
         }
         self.hear(now, ballot);
-        if self.log_state == LogState::DataLoss {
+        if self.log_state == LogState::DataLoss || self.journal.is_switching() {
             return;
         }
         let verified = |group: &mut Self, offset: Offset| {
@@ -64,6 +64,7 @@ impl Group {
             self.acked = Offset::ZERO; // Nothing to wait for: a probing master wants an answer.
         }
         self.acknowledge();
+        self.consider_clean(now);
     }
 
     /// Our link to the master is new: an ack may have been lost with the old one.
@@ -109,11 +110,17 @@ impl Group {
         }
     }
 
+    /// A damaged member and a learner say how far they are, too, though nothing of it counts: the
+    /// master must know what to send.
+    fn may_ack(&self) -> bool {
+        self.log_state != LogState::DataLoss
+    }
+
     /// What may be acknowledged now; nothing (0) where nothing may be said.
     pub(super) fn ackable(&self) -> Offset {
         let slave = matches!(self.role, RoleState::Slave | RoleState::Standing(_));
         let late = mutants::on(Mutant::AckUnderOldBallot);
-        if !slave || !self.is_clean_voter() || self.following != self.promise && !late {
+        if !slave || !self.may_ack() || self.following != self.promise && !late {
             return Offset::ZERO;
         }
         if !self.promise_is_durable() && !mutants::on(Mutant::PromiseNotSynced) {

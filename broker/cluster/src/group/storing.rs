@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use tandemmq_journal::Control;
+use tandemmq_journal::{Control, LogState};
 use tandemmq_model::{Ballot, Now};
 
 use super::timers::Timer;
@@ -46,18 +46,25 @@ impl Group {
     /// Hands promise, log state and cut mark as they are now to the disk, after everything that
     /// was handed to it before.
     pub(super) fn store_control(&mut self) {
+        self.store_control_as(self.log_state);
+    }
+
+    /// The same with a log state that counts only once it is stored; the ticket to wait for.
+    pub(super) fn store_control_as(&mut self, log_state: LogState) -> u64 {
         let control = Control {
             promise: self.promise,
-            log_state: self.log_state,
+            log_state,
             cut_mark: self.cut_mark,
         };
         let ticket = self.journal.store_control(control);
         self.storing.tickets.push_back((ticket, self.promise));
+        ticket
     }
 
     /// True when the effective promise is on disk.
     pub(super) fn promise_is_durable(&self) -> bool {
-        self.storing.durable == self.promise
+        // While the log is about to be another one nobody can say where it ends.
+        self.storing.durable == self.promise && !self.journal.is_switching()
     }
 
     /// The disk thread stored something.
@@ -67,6 +74,7 @@ impl Group {
             self.handle_adopted(now);
             return;
         }
+        self.handle_repair_stored(now, ticket);
         while let Some((first, promise)) = self.storing.tickets.front().copied() {
             if first > ticket {
                 break;

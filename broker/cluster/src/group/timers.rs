@@ -22,9 +22,13 @@ pub(super) enum Timer {
     Witness,
     /// A hand-over or the end of the process has taken too long.
     Leave,
+    /// What was asked of the giver of a checkpoint was not answered.
+    Install,
+    /// Some more of the disk is to be checked.
+    Scrub,
 }
 
-const COUNT: usize = 9;
+const COUNT: usize = 11;
 
 impl Timer {
     const ALL: [Self; COUNT] = [
@@ -37,6 +41,8 @@ impl Timer {
         Self::Found,
         Self::Witness,
         Self::Leave,
+        Self::Install,
+        Self::Scrub,
     ];
 }
 

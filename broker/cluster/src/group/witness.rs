@@ -31,6 +31,12 @@ impl WitnessTable {
         self.rows.values().copied().collect()
     }
 
+    /// The least offset that any of these is known to have.
+    pub(crate) fn least_match(&self, of: impl Iterator<Item = Incarnation>) -> Offset {
+        let known = |one: Incarnation| self.of(one).map_or(Offset::ZERO, |row| row.matched.1);
+        of.map(known).min().unwrap_or(Offset(u64::MAX))
+    }
+
     pub(crate) fn of(&self, incarnation: Incarnation) -> Option<Witness> {
         self.rows.get(&incarnation).copied()
     }

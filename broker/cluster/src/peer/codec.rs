@@ -10,7 +10,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
-use tandemmq_journal::{Batch, FormatError, LogState, Witness};
+use tandemmq_journal::{Batch, CheckpointHead, FormatError, LogState, Piece, Witness};
 use tandemmq_model::{Ballot, BootNonce, Epoch, GroupId, Incarnation, MemberId, Offset};
 
 use super::{Envelope, EpochFirst, Message, Reign, Tail};
@@ -29,6 +29,8 @@ pub(crate) enum DecodeError {
     NotUtf8,
     #[error("bad batch: {0}")]
     Batch(FormatError),
+    #[error("bad head of a checkpoint")]
+    Head,
 }
 
 mod kind {
@@ -49,6 +51,11 @@ mod kind {
     pub(super) const ACK: u8 = 15;
     pub(super) const HEARTBEAT: u8 = 16;
     pub(super) const HEARTBEAT_REPLY: u8 = 17;
+    pub(super) const OFFER: u8 = 20;
+    pub(super) const FETCH_PIECE: u8 = 21;
+    pub(super) const CHECKPOINT_PIECE: u8 = 22;
+    pub(super) const FETCH_SURVIVORS: u8 = 23;
+    pub(super) const SURVIVORS: u8 = 24;
 }
 
 // === impl encode ===
@@ -212,12 +219,14 @@ impl Writer {
                 reign,
                 sent_at,
                 committed,
+                appended,
                 witness,
             } => {
                 self.ballot(ballot);
                 self.reign(*reign);
                 self.u64(*sent_at);
                 self.u64(committed.0);
+                self.u64(appended.0);
                 self.list(witness, Self::witness);
                 kind::HEARTBEAT
             }
@@ -239,8 +248,86 @@ impl Writer {
                 self.u8(u8::from(*terminating));
                 kind::HEARTBEAT_REPLY
             }
-            other => unreachable!("{other:?} is encoded by `message`"),
+            other => self.install(other),
         }
+    }
+
+    fn install(&mut self, message: &Message) -> u8 {
+        match message {
+            Message::Offer {
+                ballot,
+                checkpoint,
+                bytes,
+            } => {
+                self.ballot(ballot);
+                self.tail(*checkpoint);
+                self.u64(*bytes);
+                kind::OFFER
+            }
+            Message::FetchPiece {
+                ballot,
+                offset,
+                position,
+            } => {
+                self.ballot(ballot);
+                self.u64(offset.0);
+                self.u64(*position);
+                kind::FETCH_PIECE
+            }
+            Message::CheckpointPiece {
+                ballot,
+                offset,
+                position,
+                next,
+                piece,
+            } => {
+                self.ballot(ballot);
+                self.u64(offset.0);
+                self.u64(*position);
+                self.u64(*next);
+                self.piece(piece);
+                kind::CHECKPOINT_PIECE
+            }
+            Message::FetchSurvivors {
+                ballot,
+                offset,
+                runs,
+            } => {
+                self.ballot(ballot);
+                self.u64(offset.0);
+                self.list(runs, |out, (first, count)| {
+                    out.u64(first.0);
+                    out.head.put_u32(*count);
+                });
+                kind::FETCH_SURVIVORS
+            }
+            Message::Survivors {
+                ballot,
+                offset,
+                to,
+                batches,
+            } => {
+                self.ballot(ballot);
+                self.u64(offset.0);
+                self.u64(to.0);
+                self.batches(batches);
+                kind::SURVIVORS
+            }
+            other => unreachable!("{other:?} is encoded before"),
+        }
+    }
+
+    /// A number for what it is, then its bytes to the end of the frame's head.
+    fn piece(&mut self, piece: &Piece) {
+        let (number, bytes) = match piece {
+            Piece::Head(head) => (1, head.encode()),
+            Piece::Image(bytes) => (2, bytes.clone()),
+            Piece::End => (3, Bytes::new()),
+        };
+        self.u8(number);
+        self.head
+            .put_u32(u32::try_from(bytes.len()).expect("pieces are bounded"));
+        self.head.put_slice(&bytes);
     }
 
     fn u8(&mut self, value: u8) {
@@ -430,6 +517,7 @@ impl Reader {
                 reign: self.reign()?,
                 sent_at: self.u64()?,
                 committed: Offset(self.u64()?),
+                appended: Offset(self.u64()?),
                 witness: self.list(Self::witness)?,
             },
             kind::HEARTBEAT_REPLY => Message::HeartbeatReply {
@@ -441,6 +529,40 @@ impl Reader {
                 log_state: self.log_state()?,
                 terminating: self.flag()?,
             },
+            other => self.install(other)?,
+        })
+    }
+
+    fn install(&mut self, kind: u8) -> Result<Message, DecodeError> {
+        Ok(match kind {
+            kind::OFFER => Message::Offer {
+                ballot: self.ballot()?,
+                checkpoint: self.tail()?,
+                bytes: self.u64()?,
+            },
+            kind::FETCH_PIECE => Message::FetchPiece {
+                ballot: self.ballot()?,
+                offset: Offset(self.u64()?),
+                position: self.u64()?,
+            },
+            kind::CHECKPOINT_PIECE => Message::CheckpointPiece {
+                ballot: self.ballot()?,
+                offset: Offset(self.u64()?),
+                position: self.u64()?,
+                next: self.u64()?,
+                piece: self.piece()?,
+            },
+            kind::FETCH_SURVIVORS => Message::FetchSurvivors {
+                ballot: self.ballot()?,
+                offset: Offset(self.u64()?),
+                runs: self.list(|input| Ok((Offset(input.u64()?), input.u32()?)))?,
+            },
+            kind::SURVIVORS => Message::Survivors {
+                ballot: self.ballot()?,
+                offset: Offset(self.u64()?),
+                to: Offset(self.u64()?),
+                batches: self.batches()?,
+            },
             value => {
                 return Err(DecodeError::Unknown {
                     what: "message",
@@ -448,6 +570,24 @@ impl Reader {
                 });
             }
         })
+    }
+
+    fn piece(&mut self) -> Result<Piece, DecodeError> {
+        let number = self.u8()?;
+        let length = self.u32()? as usize;
+        let bytes = self.take(length)?;
+        match number {
+            1 => match CheckpointHead::parse(bytes) {
+                Ok(Some(head)) => Ok(Piece::Head(head)),
+                _ => Err(DecodeError::Head),
+            },
+            2 => Ok(Piece::Image(bytes)),
+            3 => Ok(Piece::End),
+            value => Err(DecodeError::Unknown {
+                what: "piece",
+                value,
+            }),
+        }
     }
 
     fn take(&mut self, length: usize) -> Result<Bytes, DecodeError> {

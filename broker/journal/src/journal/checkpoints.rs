@@ -175,7 +175,8 @@ impl Journal {
     }
 
     /// Makes one, in the background. `head.offset` is the end of a batch that is applied.
-    pub fn checkpoint(&mut self, now: Now, order: CheckpointOrder) {
+    pub fn checkpoint(&mut self, now: Now, mut order: CheckpointOrder) {
+        order.retain_bytes = self.config.retain_bytes;
         let task = &mut self.checkpoints;
         task.ordered = true;
         task.since_bytes = 0;

@@ -267,6 +267,11 @@ fn without_any_sound_checkpoint_the_log_is_set_aside_never_taken_for_empty() {
 #[test]
 fn a_slave_that_lags_keeps_the_log_up_to_the_cap() {
     let mut book = Book::new(6);
+    let config = JournalConfig {
+        retain_bytes: 8 * u64::from(SEGMENT),
+        ..small()
+    };
+    book.member = Member::new(config);
     for _ in 0..6 {
         for _ in 0..12 {
             book.append(20, 700);
@@ -275,7 +280,6 @@ fn a_slave_that_lags_keeps_the_log_up_to_the_cap() {
         book.live.clear();
         let order = CheckpointOrder {
             retain: Offset(100),
-            retain_bytes: 8 * u64::from(SEGMENT),
             ..book.order()
         };
         book.member.journal.checkpoint(book.member.now, order);

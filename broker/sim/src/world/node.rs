@@ -201,7 +201,8 @@ pub(super) struct OwnLog<'a> {
 impl Log for OwnLog<'_> {
     fn batches(&self, from: Offset, to: Offset) -> Vec<Batch> {
         let journal = self.machine.journal();
-        let mut next = from.next();
+        // What is before its log came as a checkpoint, and was compared when it was committed.
+        let mut next = from.next().max(journal.log_start().next());
         let mut found = Vec::new();
         while next <= to {
             let batches = journal.tail_batches(next, READ_BYTES).unwrap_or_else(|| {
@@ -450,6 +451,8 @@ pub(crate) fn journal_config(plan: &Plan) -> JournalConfig {
         max_bytes: None,
         reserve_bytes: u64::from(plan.segment_bytes),
         tail_bytes_max: 64 * 1024,
+        checkpoint_bytes: u64::from(plan.segment_bytes) / 2,
+        retain_bytes: 2 * u64::from(plan.segment_bytes),
     }
 }
 

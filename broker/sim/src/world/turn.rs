@@ -244,6 +244,12 @@ impl World {
                 self.note(Step::Role, &[2, node as u64], || format!("{node}: {text}"));
             }
             Effect::Abort { reason } => self.abort(node, &reason),
+            Effect::Restart { reason } => {
+                self.note(Step::Process, &[7, node as u64], || {
+                    format!("{node} starts again: {reason}")
+                });
+                self.exit(node);
+            }
             Effect::Exit => self.exit(node),
         }
     }
