@@ -25,10 +25,12 @@ mod founding;
 mod handover;
 mod hears;
 mod heartbeat;
+mod illness;
 mod install;
 mod lease_keeper;
 mod links;
 mod master;
+mod membership;
 mod offer;
 mod promise;
 pub(crate) mod quorum;
@@ -46,14 +48,15 @@ use std::collections::{BTreeMap, VecDeque};
 use bytestring::ByteString;
 use tandemmq_engine::Picture;
 use tandemmq_journal::{
-    CheckpointHead, CheckpointOrder, DiskDone, Image, Journal, JournalEvent, LogState, ReadOp,
-    Recovered,
+    CheckpointHead, CheckpointOrder, DiskDone, Identity, Image, Journal, JournalEvent, LogState,
+    ReadOp, Recovered,
 };
 use tandemmq_model::{Ballot, BootNonce, Committed, Epoch, MemberId, Now, Offset, Time};
 
 use self::founding::Founder;
 use self::handover::Leaving;
 use self::hears::Heard;
+use self::illness::Illness;
 use self::install::Installing;
 use self::lease_keeper::LeaseCalls;
 use self::links::Peer;
@@ -71,7 +74,7 @@ use crate::mutants::{self, Mutant};
 use crate::peer::{Envelope, Message, Tail};
 use crate::rng::Rng;
 use crate::status::Role;
-use crate::{Effect, NodeConfig, ReadId, peer};
+use crate::{Effect, NodeConfig, ReadId, config_record, peer};
 
 /// What the node must know of.
 #[derive(Debug)]
@@ -133,7 +136,10 @@ pub(crate) struct Group {
     /// By ordinal; the own place is there too and never linked.
     peers: Vec<Peer>,
     journal: Journal,
+    /// Of the last Config in the log; none while it is blank.
     voters: Option<Voters>,
+    /// Configs by the offset they stand at: the one that the log begins with, then those in it.
+    configs: Vec<(Offset, Voters)>,
 
     role: RoleState,
     /// Effective from the moment it was given; `storing` knows whether it is durable.
@@ -171,6 +177,9 @@ pub(crate) struct Group {
     offered: Option<Offered>,
     /// Row 14, and what is checked.
     repair: Repair,
+    illness: Illness,
+    /// The volume is that of another place: this process keeps out of everything.
+    swapped: Option<String>,
 
     reads: BTreeMap<ReadId, ReadFor>,
     next_read: u64,
@@ -187,14 +196,11 @@ impl Group {
         recovered: Recovered,
         now: Now,
     ) -> Self {
+        let identity = recovered.identity.clone();
+        let control = recovered.control;
+        let witness = WitnessTable::new(recovered.witness.clone());
+        let configs = configs_of(&recovered, &identity);
         let journal = Journal::new(config.journal.clone(), recovered);
-        let identity = journal.identity().clone();
-        let control = *journal.control();
-        let witness = WitnessTable::new(journal.witness().to_vec());
-        let voters = identity
-            .group
-            .as_ref()
-            .map(|group| Voters::new(group.members.clone()));
         // A checkpoint holds what was committed.
         let kept = journal
             .newest_checkpoint()
@@ -209,7 +215,8 @@ impl Group {
             peers: config.members.iter().map(Peer::new).collect(),
             storing: Storing::new(control.promise),
             witness,
-            voters,
+            voters: configs.last().map(|(_, voters)| voters.clone()),
+            configs,
             role: RoleState::Slave,
             promise: control.promise,
             log_state: control.log_state,
@@ -232,6 +239,8 @@ impl Group {
             installing: None,
             offered: None,
             repair: Repair::default(),
+            illness: Illness::default(),
+            swapped: swapped(config, identity.member),
             reads: BTreeMap::new(),
             next_read: 0,
             timers: Timers::default(),
@@ -245,6 +254,9 @@ impl Group {
 
     /// Row 14: whatever was before, a process starts as a slave and never resumes an epoch.
     fn start(&mut self, now: Now) {
+        if let Some(text) = self.swapped.clone() {
+            return self.notice(text);
+        }
         if self.voters.is_none() {
             self.timers.set(Timer::Found, now.boot);
         } else {
@@ -272,6 +284,7 @@ impl Group {
     // === what the disk did ===
 
     pub(crate) fn handle_disk(&mut self, now: Now, done: DiskDone) {
+        self.illness.learn(now, self.journal.stalled_since());
         self.journal.handle_done(now, done);
         while let Some(event) = self.journal.poll_event() {
             match event {
@@ -340,10 +353,6 @@ impl Group {
         ))
     }
 
-    fn config_at(&self, _offset: Offset) -> bytes::Bytes {
-        bytes::Bytes::new()
-    }
-
     /// The node tells how far its engine is.
     pub(crate) fn set_applied(&mut self, applied: Offset) {
         self.applied = applied;
@@ -391,6 +400,9 @@ impl Group {
         inbound: crate::InboundId,
         frame: bytes::Bytes,
     ) {
+        if self.swapped.is_some() {
+            return;
+        }
         match peer::decode(frame) {
             Ok((envelope, message)) => self.handle_message(now, inbound, &envelope, message),
             Err(error) => self.close_inbound(inbound, &error.to_string()),
@@ -473,6 +485,10 @@ impl Group {
             Message::Ack { ballot, matched } => {
                 self.handle_ack(now, envelope.from, ballot, matched)
             }
+            Message::Join { ballot, group } => {
+                self.handle_join(now, envelope.from, ballot, group);
+            }
+            Message::SetAside { ballot } => self.handle_set_aside(envelope.from, ballot),
             Message::Offer {
                 ballot,
                 checkpoint,
@@ -526,6 +542,7 @@ impl Group {
                 applied,
                 log_state,
                 terminating,
+                illness,
             } => {
                 let answer = heartbeat::Answer {
                     sent_at,
@@ -534,6 +551,7 @@ impl Group {
                     applied,
                     log_state,
                     terminating,
+                    illness,
                 };
                 self.handle_heartbeat_reply(now, envelope.from, ballot, answer);
             }
@@ -542,7 +560,7 @@ impl Group {
 
     // === small facts ===
 
-    fn is_voter(&self) -> bool {
+    pub(crate) fn is_voter(&self) -> bool {
         self.voters
             .as_ref()
             .is_some_and(|voters| voters.contains(self.me.incarnation))
@@ -648,4 +666,33 @@ impl Group {
         self.next_read += 1;
         ReadId(self.next_read)
     }
+}
+
+/// The Config that the log begins with, and those behind it.
+fn configs_of(recovered: &Recovered, identity: &Identity) -> Vec<(Offset, Voters)> {
+    let Some(group) = &identity.group else {
+        return Vec::new();
+    };
+    let kept = recovered.checkpoint.as_ref().map(|kept| &kept.head);
+    let known = kept.and_then(|head| config_record::parse(head.config.clone()));
+    let base = known.unwrap_or_else(|| Voters::new(group.members.clone()));
+    let at = kept.map_or(Offset::ZERO, |head| head.offset);
+    let later = recovered.configs.iter().filter_map(|(offset, body)| {
+        // What cannot be read was refused before it was appended.
+        config_record::parse(body.clone()).map(|voters| (*offset, voters))
+    });
+    std::iter::once((at, base)).chain(later).collect()
+}
+
+/// What is wrong when a volume lies in the place of another.
+fn swapped(config: &NodeConfig, member: MemberId) -> Option<String> {
+    if member.ordinal == config.ordinal {
+        return None;
+    }
+    let owner = config.members.get(usize::from(member.ordinal));
+    let owner = owner.map_or("no broker of this group", |peer| &*peer.name);
+    Some(format!(
+        "{} has the volume of {owner}: swap the volumes back, nothing is read or written meanwhile",
+        config.name
+    ))
 }

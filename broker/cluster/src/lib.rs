@@ -5,6 +5,7 @@
 //! machine: `handle_event`, `poll_effect`, `poll_timeout`.
 
 mod config;
+mod config_record;
 mod epoch_start;
 mod event;
 mod group;

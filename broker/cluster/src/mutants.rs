@@ -51,6 +51,12 @@ pub enum Mutant {
     InstallOverOwnRecord,
     /// Row 14: a damaged member is clean at what it knows to be committed.
     CleanAtCommitted,
+    /// Row 13: a new volume votes at once, without the joint step.
+    NoJoint,
+    /// Row 13: the final record is written before the joint one is committed.
+    FinalBeforeJointCommitted,
+    /// Row 16: whatever volume is in a voter's place counts for it.
+    VoterByOrdinal,
 }
 
 #[cfg(feature = "mutants")]
@@ -89,7 +95,7 @@ pub use switch::set;
 
 impl Mutant {
     /// All of them, for the run that catches each.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 26] = [
         Self::PromiseNotSynced,
         Self::OwnPromiseNotSynced,
         Self::PromiseByEpochNumber,
@@ -113,5 +119,8 @@ impl Mutant {
         Self::BlindToLeaseGroup,
         Self::InstallOverOwnRecord,
         Self::CleanAtCommitted,
+        Self::NoJoint,
+        Self::FinalBeforeJointCommitted,
+        Self::VoterByOrdinal,
     ];
 }

@@ -160,7 +160,7 @@ impl NodeMachine {
             if let Some(effect) = self.group.poll_effect() {
                 return Some(effect);
             }
-            if self.poll_engine(now) || self.seal_if_idle(now) {
+            if self.poll_engine(now) || self.seal_if_idle(now) || self.append_config(now) {
                 continue;
             }
             self.consider_checkpoint(now);
@@ -222,6 +222,11 @@ impl NodeMachine {
     /// The state of its log.
     pub fn log_state(&self) -> LogState {
         self.group.log_state()
+    }
+
+    /// It votes, by the Config of its log.
+    pub fn is_voter(&self) -> bool {
+        self.group.is_voter()
     }
 
     /// Its journal.
@@ -397,6 +402,26 @@ impl NodeMachine {
             return false;
         }
         self.group.append_own(now, builder.finish());
+        true
+    }
+
+    /// A change of the voters that is due, as a batch of its own behind all that was proposed. The
+    /// engine has nothing more to propose: it was asked right before.
+    fn append_config(&mut self, now: Now) -> bool {
+        let serves = self.serving == Serving::Yes && self.group.may_serve(now);
+        let Some(record) = self.group.next_config(now).filter(|_| serves) else {
+            return false;
+        };
+        if self.open_is_full() || self.open.is_some() && !self.seal(now) {
+            return false;
+        }
+        let mut builder = next_builder(&self.group);
+        builder.push(&record);
+        if !self.group.journal().has_room(builder.len_bytes()) {
+            return false;
+        }
+        self.group.append_own(now, builder.finish());
+        self.engine.skip_record();
         true
     }
 

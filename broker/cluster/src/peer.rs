@@ -6,7 +6,7 @@
 mod codec;
 
 use bytestring::ByteString;
-use tandemmq_journal::{Batch, LogState, Piece, Witness};
+use tandemmq_journal::{Batch, Founding, LogState, Piece, Witness};
 use tandemmq_model::{Ballot, BootNonce, Epoch, GroupId, Incarnation, MemberId, Offset};
 
 pub(crate) use codec::{decode, encode};
@@ -133,6 +133,10 @@ pub(crate) enum Message {
     },
     /// Row 8.
     Ack { ballot: Ballot, matched: Offset },
+    /// Row 15d: a blank volume is wanted in the place of a lost one.
+    Join { ballot: Ballot, group: Founding },
+    /// Row 18: the master does without this volume, whose owner knows that it cannot be trusted.
+    SetAside { ballot: Ballot },
     /// Row 12: what is before the log comes as this checkpoint.
     Offer {
         ballot: Ballot,
@@ -189,5 +193,7 @@ pub(crate) enum Message {
         log_state: LogState,
         /// Ends soon: no target of a hand-over.
         terminating: bool,
+        /// How ill its disk is, 0: not at all.
+        illness: u8,
     },
 }

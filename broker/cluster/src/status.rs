@@ -87,6 +87,14 @@ pub struct Status {
     pub members: Vec<MemberStatus>,
     /// Bytes the journal takes on disk.
     pub journal_bytes: u64,
+    /// Offset of the newest checkpoint.
+    pub checkpoint: Option<Offset>,
+    /// The record before the log's first one.
+    pub log_start: Offset,
+    /// Generation of the voters; 0 = the founding list.
+    pub config_generation: u64,
+    /// Whole checks of the disk for damage since the start.
+    pub disk_checks: u64,
     /// Digest of the engine's State at `applied`.
     pub state_digest: u64,
     /// Destinations.

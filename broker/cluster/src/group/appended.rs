@@ -12,6 +12,7 @@ use tandemmq_model::{Ballot, Epoch, Now, Offset};
 
 use super::Group;
 use crate::Effect;
+use crate::config_record;
 use crate::mutants::{self, Mutant};
 use crate::peer::{EPOCHS_MAX, EpochFirst, Tail};
 
@@ -85,7 +86,13 @@ impl Group {
         if known.is_some_and(|crc| crc != batch.previous_crc()) {
             return Placed::Broken;
         }
+        let Ok(config) = config_record::of_batch(batch) else {
+            return Placed::Broken;
+        };
         self.journal.append(batch.clone());
+        if let Some(voters) = config {
+            self.push_config(batch.base(), voters);
+        }
         Placed::All
     }
 
@@ -107,6 +114,7 @@ impl Group {
             self.store_control();
         }
         self.journal.cut(to);
+        self.cut_configs(to);
         self.matched = self.matched.min(to);
         true
     }

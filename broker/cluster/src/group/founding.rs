@@ -11,8 +11,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tandemmq_journal::{Founding, Identity};
-use tandemmq_model::{GroupId, MemberId, Now};
+use tandemmq_journal::{Founding, Identity, LogState};
+use tandemmq_model::{GroupId, MemberId, Now, Offset};
 
 use super::Group;
 use super::lease_keeper::LeaseCall;
@@ -86,6 +86,11 @@ impl Group {
             return;
         }
         self.timers.stop(Timer::Found);
+        if self.log_state == LogState::Learner {
+            // It began to join a group and never did.
+            self.log_state = LogState::Clean;
+            self.store_control();
+        }
         let identity = Identity {
             group: Some(group),
             ..self.journal.identity().clone()
@@ -100,7 +105,11 @@ impl Group {
             return;
         };
         self.notice(format!("adopted group {}", group.id));
-        self.voters = Some(Voters::new(group.members));
+        self.timers.stop(Timer::Found);
+        self.push_config(Offset::ZERO, Voters::new(group.members));
+        for ordinal in self.others() {
+            self.send_hello(ordinal);
+        }
         self.consider_standing(now);
     }
 

@@ -22,6 +22,8 @@ enum Because {
     Promoting,
     /// Its own log is damaged.
     Damaged,
+    /// Its disk is full or slow.
+    Ill,
 }
 
 /// How far a hand-over is.
@@ -77,6 +79,17 @@ impl Group {
         if self.leaving.is_none() && target.is_some() {
             self.notice("handing over: the log of this broker is damaged".to_owned());
             self.leave(now, Because::Damaged, target);
+        }
+    }
+
+    /// A master with an ill disk hands over to a member in step whose disk is better.
+    pub(super) fn hand_over_ill(&mut self, now: Now, own: u8) {
+        let better = |ordinal: &u8| self.peer(*ordinal).is_some_and(|peer| peer.illness < own);
+        let target = self.best_target().filter(better);
+        let target = target.filter(|target| self.is_in_step(now, *target));
+        if self.leaving.is_none() && target.is_some() {
+            self.notice("handing over: the disk of this broker is full or slow".to_owned());
+            self.leave(now, Because::Ill, target);
         }
     }
 
@@ -204,7 +217,7 @@ impl Group {
                 });
                 self.resign(now, "terminating, no other broker is in step");
             }
-            (Because::Promoting | Because::Damaged, _) => {
+            (Because::Promoting | Because::Damaged | Because::Ill, _) => {
                 self.leaving = None;
                 self.timers.stop(Timer::Leave);
                 self.notice("the target of the hand-over went away: staying master".to_owned());
@@ -260,16 +273,8 @@ impl Group {
                 self.leaving = Some(leaving); // It stays no target, whatever happens now.
                 self.effects.push_back(Effect::Exit);
             }
-            Because::Promoting => {}
-            Because::Damaged => {
-                let epoch = self.promise.epoch;
-                if self
-                    .last_master
-                    .is_some_and(|(reigning, _)| reigning >= epoch)
-                {
-                    self.set_log_aside();
-                }
-            }
+            // A damaged one is told by its successor to set its log aside.
+            Because::Promoting | Because::Damaged | Because::Ill => {}
         }
     }
 

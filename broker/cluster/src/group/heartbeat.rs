@@ -31,6 +31,7 @@ pub(super) struct Answer {
     pub(super) applied: Offset,
     pub(super) log_state: LogState,
     pub(super) terminating: bool,
+    pub(super) illness: u8,
 }
 
 impl Group {
@@ -42,6 +43,8 @@ impl Group {
         self.send_heartbeats(now);
         self.step_down_if_alone(now);
         self.wake_stalled_streams(now);
+        self.call_the_lost();
+        self.hand_over_if_ill(now);
         self.check_leaving(now);
     }
 
@@ -119,7 +122,7 @@ impl Group {
         if matches!(beat.reign, Reign::Serving | Reign::Resigning(_)) {
             self.last_master = Some((ballot.epoch, from.ordinal));
         }
-        self.answer_heartbeat(from, beat.sent_at);
+        self.answer_heartbeat(now, from, beat.sent_at);
         if let Reign::Resigning(target) = beat.reign {
             self.hear_resigning(now, target);
         }
@@ -139,15 +142,16 @@ impl Group {
         }
     }
 
-    fn answer_heartbeat(&mut self, to: MemberId, sent_at: u64) {
+    fn answer_heartbeat(&mut self, now: Now, to: MemberId, sent_at: u64) {
         let message = Message::HeartbeatReply {
             ballot: self.storing.durable_promise(),
             sent_at,
             matched: self.ackable(),
             synced: self.journal.synced(),
             applied: self.applied,
-            log_state: self.log_state,
+            log_state: self.reported_state(),
             terminating: self.leaving.is_some(),
+            illness: self.illness.degree(now, self.journal.space()),
         };
         self.send(to.ordinal, &message);
     }
@@ -164,6 +168,7 @@ impl Group {
         };
         peer.log_state = answer.log_state;
         peer.terminating = answer.terminating;
+        peer.illness = answer.illness;
         peer.synced = answer.synced;
         peer.applied = answer.applied;
         let Some(master) = self.master_mut().filter(|master| master.ballot == ballot) else {

@@ -14,6 +14,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use tandemmq_engine::{Picture, PictureReader};
 use tandemmq_journal::{Batch, CheckpointHead, Piece};
 use tandemmq_model::{Ballot, MemberId, Now, Offset};
@@ -51,9 +52,9 @@ enum Step {
     /// Survivors were asked for, or are being stored.
     Survivors(Wanted),
     /// The checkpoint is being written.
-    Preparing(Picture),
-    /// The switch was asked for.
-    Switching(Picture),
+    Preparing(Bytes, Picture),
+    /// The switch was asked for; to these voters and this picture.
+    Switching(Bytes, Picture),
 }
 
 #[derive(Debug)]
@@ -145,7 +146,7 @@ impl Group {
                 offset,
                 runs: wanted.next_runs(),
             },
-            Step::Preparing(_) | Step::Switching(_) => return,
+            Step::Preparing(..) | Step::Switching(..) => return,
         };
         let from = installing.from;
         self.send(from, &message);
@@ -267,7 +268,7 @@ impl Group {
             return self.ask_for_more(now);
         }
         let (head, picture) = (wanted.head.clone(), wanted.picture.clone());
-        installing.step = Step::Preparing(picture.clone());
+        installing.step = Step::Preparing(head.config.clone(), picture.clone());
         self.timers.stop(Timer::Install);
         self.journal
             .prepare_install(head, EngineImage::boxed(picture));
@@ -291,9 +292,9 @@ impl Group {
         }
         self.journal.switch();
         if let Some(installing) = &mut self.installing
-            && let Step::Preparing(picture) = &installing.step
+            && let Step::Preparing(config, picture) = &installing.step
         {
-            installing.step = Step::Switching(picture.clone());
+            installing.step = Step::Switching(config.clone(), picture.clone());
         }
     }
 
@@ -301,7 +302,7 @@ impl Group {
     pub(super) fn handle_switched(&mut self, now: Now, offset: Offset) {
         let Some(Installing {
             ballot,
-            step: Step::Switching(picture),
+            step: Step::Switching(config, picture),
             ..
         }) = self.installing.take()
         else {
@@ -313,6 +314,7 @@ impl Group {
         self.acked = Offset::ZERO;
         let follows = ballot == self.promise && matches!(self.role, RoleState::Slave);
         self.matched = if follows { offset } else { Offset::ZERO };
+        self.restart_configs(offset, config);
         self.notice(format!("the checkpoint at {offset} is installed"));
         self.notices.push_back(Notice::Restored(picture));
         self.notices.push_back(Notice::Committed(committed));
@@ -323,7 +325,7 @@ impl Group {
 
     /// Not this one, or not now. A switch that was asked for is done all the same.
     pub(super) fn abandon_install(&mut self, why: &str) {
-        let switching = |known: &Installing| matches!(known.step, Step::Switching(_));
+        let switching = |known: &Installing| matches!(known.step, Step::Switching(..));
         if self.installing.as_ref().is_none_or(switching) {
             return;
         }
@@ -346,7 +348,7 @@ impl Group {
                 wanted.next,
                 wanted.records.len()
             ),
-            Step::Preparing(_) | Step::Switching(_) => format!("checkpoint at {at}: switching"),
+            Step::Preparing(..) | Step::Switching(..) => format!("checkpoint at {at}: switching"),
         })
     }
 }

@@ -28,6 +28,10 @@ pub(super) struct Peer {
     process: Option<(MemberId, BootNonce)>,
     /// The volume heard last on that connection.
     pub(super) member: Option<MemberId>,
+    /// The group that it last spoke for.
+    group: Option<GroupId>,
+    /// How ill its disk is.
+    pub(super) illness: u8,
     /// What it said of itself last.
     pub(super) log_state: LogState,
     pub(super) terminating: bool,
@@ -47,6 +51,8 @@ impl Peer {
             inbound: None,
             process: None,
             member: None,
+            group: None,
+            illness: 0,
             log_state: LogState::Clean,
             terminating: false,
             synced: Offset::ZERO,
@@ -58,6 +64,16 @@ impl Peer {
     /// Its process is there: it holds a connection to us.
     pub(super) const fn is_heard(&self) -> bool {
         self.inbound.is_some()
+    }
+
+    /// It has no group.
+    pub(super) const fn is_blank(&self) -> bool {
+        self.member.is_some() && self.group.is_none()
+    }
+
+    /// It is of that group.
+    pub(super) fn is_ours(&self, group: Option<GroupId>) -> bool {
+        self.group.is_some() && self.group == group
     }
 
     /// True of a member whose acks and votes count.
@@ -97,7 +113,7 @@ impl Group {
     }
 
     /// Sends to that place if a link is up. Meant for the voter of the place; before there are
-    /// voters, for whoever is heard there.
+    /// voters, for whoever is heard there; a learner of the group is meant as well.
     pub(super) fn send(&mut self, ordinal: u8, message: &Message) {
         let voter = self
             .voters
@@ -107,6 +123,9 @@ impl Group {
             return;
         };
         let heard = peer.member.map(|member| member.incarnation);
+        // Who is there and of the group is meant, a learner too; else the voter of the place.
+        let is_meant = peer.is_ours(self.group_id()) || matches!(message, Message::Join { .. });
+        let voter = voter.filter(|_| !(is_meant && heard.is_some()));
         let anybody = matches!(message, Message::Hello { .. } | Message::AskBlank { .. });
         let to = match voter.or(heard) {
             _ if anybody => Incarnation(0),
@@ -129,13 +148,27 @@ impl Group {
     }
 
     pub(crate) fn handle_outbound_up(&mut self, now: Now, ordinal: u8) {
-        let (boot, name) = (self.boot, self.name.clone());
+        if self.swapped.is_some() {
+            return;
+        }
         let Some(peer) = self.peer_mut(ordinal) else {
             return;
         };
         peer.outbound = true;
         peer.dialled += 1;
-        let link = peer.dialled;
+        self.send_hello(ordinal);
+        self.send_memory_of(ordinal);
+        self.ask_again(ordinal);
+        self.restart_stream(now, ordinal);
+        self.acknowledge_again(ordinal);
+    }
+
+    /// Says who this is, on the present link: again when it has adopted a group.
+    pub(super) fn send_hello(&mut self, ordinal: u8) {
+        let (boot, name) = (self.boot, self.name.clone());
+        let Some(link) = self.peer(ordinal).map(|peer| peer.dialled) else {
+            return;
+        };
         self.send(
             ordinal,
             &Message::Hello {
@@ -145,10 +178,6 @@ impl Group {
                 name,
             },
         );
-        self.send_memory_of(ordinal);
-        self.ask_again(ordinal);
-        self.restart_stream(now, ordinal);
-        self.acknowledge_again(ordinal);
     }
 
     pub(crate) fn handle_outbound_down(&mut self, ordinal: u8) {
@@ -198,7 +227,11 @@ impl Group {
             ..
         } = message
         {
-            return self.handle_hello(now, inbound, envelope.from, *version, *boot, *link);
+            let admitted = self.handle_hello(now, inbound, envelope.from, *version, *boot, *link);
+            if let Some(peer) = admitted.and_then(|ordinal| self.peer_mut(ordinal)) {
+                peer.group = envelope.group;
+            }
+            return admitted;
         }
         let peer = self.peer(ordinal)?;
         if peer.inbound.is_none_or(|(id, _, _)| id != inbound) {
@@ -208,10 +241,17 @@ impl Group {
             message,
             Message::AskBlank { .. } | Message::Blank { .. } | Message::GroupConfirmed
         );
-        let fits = envelope.group == self.group_id() || founding;
+        let joins = matches!(message, Message::Join { .. }) && self.group_id().is_none();
+        let fits = envelope.group == self.group_id() || founding || joins;
         let for_me = envelope.to == self.me.incarnation
             || envelope.to == Incarnation(0) && matches!(message, Message::AskBlank { .. });
-        (fits && for_me).then_some(ordinal)
+        if !fits || !for_me {
+            return None;
+        }
+        if let Some(peer) = self.peer_mut(ordinal) {
+            peer.group = envelope.group;
+        }
+        Some(ordinal)
     }
 
     fn handle_hello(
@@ -282,7 +322,7 @@ impl Group {
         // A member that knows of its damage is not accused of what it lost: it has no vote until it
         // has everything again. A forgotten promise accuses always.
         let tail = match self.log_state {
-            LogState::NeedsRepair => Offset(u64::MAX),
+            LogState::NeedsRepair | LogState::Learner => Offset(u64::MAX),
             _ => self.journal.synced(),
         };
         let verdict = super::witness::judge(memory, self.promise, tail, self.cut_mark);

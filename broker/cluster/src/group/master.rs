@@ -16,6 +16,7 @@ use tandemmq_model::{Ballot, Incarnation, MemberId, Now, Offset, Time};
 use super::timers::Timer;
 use super::{Group, Notice, ReadFor, RoleState, quorum};
 use crate::ReadId;
+use crate::config_record;
 use crate::mutants::{self, Mutant};
 use crate::peer::{BATCHES_BYTES_MAX, EpochFirst, Message};
 
@@ -172,6 +173,9 @@ impl Group {
     /// The node's next batch: to the own disk and to the slaves in the same step.
     pub(crate) fn append_own(&mut self, now: Now, batch: Batch) {
         assert!(self.master().is_some(), "only a master makes batches");
+        if let Ok(Some(voters)) = config_record::of_batch(&batch) {
+            self.push_config(batch.base(), voters);
+        }
         self.journal.append(batch);
         self.pump_all(now);
     }
@@ -394,16 +398,8 @@ impl Group {
             master.start
         };
         let own_start = master.start;
-        let counts = |ordinal: &u8| {
-            self.peer(*ordinal)
-                .is_some_and(|peer| peer.is_sound() && !self.is_stranger(peer))
-        };
-        let counted = master
-            .progress
-            .iter()
-            .filter(|(ordinal, _)| counts(ordinal));
-        let matched = counted.map(|(_, progress)| progress.matched);
-        let counted = quorum::committed_by_counting(&voters, start, own_synced, matched);
+        let counted = self.matched_by_voters(own_synced);
+        let counted = quorum::committed_by_counting(&voters, start, own_synced, &counted);
         let Some(committed) = counted.filter(|counted| counted.offset() > self.committed) else {
             return;
         };
@@ -449,21 +445,41 @@ impl Group {
         let (Some(master), Some(voters)) = (self.master(), &self.voters) else {
             return Time::ZERO;
         };
-        let needed = voters.quorum() - 1;
-        if needed == 0 {
-            return now.boot;
-        }
-        let mut answers: Vec<Time> = master
-            .progress
+        let own = (self.me.incarnation, now.boot);
+        let others = self.sound_peers().filter_map(|(incarnation, ordinal)| {
+            let answered = master.progress.get(&ordinal)?.answered?;
+            Some((incarnation, answered))
+        });
+        let heard: Vec<_> = std::iter::once(own).chain(others).collect();
+        voters.contact(&heard)
+    }
+
+    /// The volumes whose word counts, as far as they are voters.
+    fn sound_peers(&self) -> impl Iterator<Item = (Incarnation, u8)> {
+        let others = self
+            .peers
             .iter()
-            .filter(|(ordinal, _)| {
-                self.peer(**ordinal)
-                    .is_some_and(|peer| peer.is_sound() && !self.is_stranger(peer))
-            })
-            .filter_map(|(_, progress)| progress.answered)
-            .collect();
-        answers.sort_unstable_by(|a, b| b.cmp(a));
-        answers.get(needed - 1).copied().unwrap_or(Time::ZERO)
+            .filter(|peer| peer.ordinal != self.me.ordinal);
+        others.filter(|peer| peer.is_sound()).filter_map(|peer| {
+            let by_place = || self.voters.as_ref()?.incarnation_at(peer.ordinal);
+            let incarnation = if mutants::on(Mutant::VoterByOrdinal) {
+                by_place()
+            } else {
+                peer.member.map(|member| member.incarnation)
+            };
+            Some((incarnation?, peer.ordinal))
+        })
+    }
+
+    /// What each voter is known to have on its disk in this ballot, oneself included.
+    fn matched_by_voters(&self, own_synced: Offset) -> Vec<(Incarnation, Offset)> {
+        let matched = |ordinal| self.master().and_then(|m| m.progress.get(&ordinal));
+        let others = self.sound_peers().filter_map(|(incarnation, ordinal)| {
+            matched(ordinal).map(|progress| (incarnation, progress.matched))
+        });
+        std::iter::once((self.me.incarnation, own_synced))
+            .chain(others)
+            .collect()
     }
 
     /// Deliveries may be written until then: a zombie stops itself before another master's

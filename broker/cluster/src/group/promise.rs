@@ -184,7 +184,7 @@ impl Group {
         }
         let memory = self.witness.of(incarnation)?;
         let tail = match reply.log_state {
-            LogState::NeedsRepair => Offset(u64::MAX),
+            LogState::NeedsRepair | LogState::Learner => Offset(u64::MAX),
             _ => reply.tail.offset,
         };
         judge(&memory, ballot, tail, reply.cut_mark)

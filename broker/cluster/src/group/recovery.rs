@@ -90,6 +90,9 @@ impl Group {
             .filter(|(_, tail)| fits(tail))
             .map(|(who, _)| *who);
         if voters.is_quorum(agree) && self.everybody_replied_if_first() {
+            if !self.is_voter() {
+                return self.abandon(now, "this volume was replaced: it votes no more");
+            }
             let tails = counted.clone();
             self.lead(now, tails);
         } else if voters.is_quorum(counted.iter().map(|(who, _)| *who)) {
@@ -294,7 +297,7 @@ impl Group {
         let (ballot, since) = (candidate.ballot, candidate.since);
         let start = EpochStart {
             ballot,
-            generation: 0,
+            generation: voters.generation(),
             voters: voters.members().to_vec(),
             tails,
         };

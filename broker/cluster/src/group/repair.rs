@@ -1,12 +1,12 @@
 //! Row 14: a damaged member, and the check that finds damage before anybody reads it.
 //!
 //! ```text
-//!   damage --> NeedsRepair on disk, log to be set aside --> Restart
+//!   damage --told, SetAside--> NeedsRepair on disk, log to be set aside --> Restart
 //!     --> empty log, no vote --> checkpoint and log from the master --> clean at the master's last
 //!         offset asked for after the start
 //! ```
-//! A log is set aside only while somebody else is in charge, or takes over: damaged bytes are never
-//! served, but all others are better served by a damaged member than by nobody.
+//! A log is set aside only at the word of a master that does without it: damaged bytes are never
+//! served, but the group is better served by a damaged member than by nobody.
 
 use tandemmq_journal::{LogState, ReadDone, ScrubAt, SetAside};
 use tandemmq_model::{Ballot, Now, Offset};
@@ -33,6 +33,12 @@ pub(super) struct Repair {
     pub(super) passes: u64,
 }
 
+impl Repair {
+    pub(super) const fn is_setting_aside(&self) -> bool {
+        self.setting_aside.is_some()
+    }
+}
+
 impl Group {
     // === becoming clean ===
 
@@ -40,7 +46,8 @@ impl Group {
     /// nothing that this volume ever acknowledged is beyond it (H25).
     pub(super) fn aim_repair(&mut self, ballot: Ballot, appended: Offset) {
         let stale = self.repair.target.is_none_or(|(of, _)| of != ballot);
-        if self.log_state == LogState::NeedsRepair && stale {
+        let waits = matches!(self.log_state, LogState::NeedsRepair | LogState::Learner);
+        if waits && stale && self.repair.found.is_none() {
             self.repair.target = Some((ballot, appended));
         }
     }
@@ -52,7 +59,8 @@ impl Group {
         };
         let offset = if early { self.committed } else { offset };
         let reached = self.matched.min(self.journal.synced()) >= offset;
-        let due = self.log_state == LogState::NeedsRepair && self.repair.cleaning.is_none();
+        let waits = matches!(self.log_state, LogState::NeedsRepair | LogState::Learner);
+        let due = waits && self.repair.cleaning.is_none();
         let asked = self.repair.setting_aside.is_some();
         if !due || asked || !reached || ballot != self.promise || !self.promise_is_durable() {
             return;
@@ -69,14 +77,15 @@ impl Group {
             self.repair.cleaning = None;
             self.repair.target = None;
             self.log_state = LogState::Clean;
-            self.notice("this member is repaired and votes again".to_owned());
+            self.notice("the log of this member is complete".to_owned());
             self.acked = Offset::ZERO;
             self.acknowledge();
             self.consider_standing(now);
         }
         if self.repair.setting_aside == Some(ticket) {
             self.effects.push_back(Effect::Restart {
-                reason: "the damaged log is set aside, to be taken from the peers".to_owned(),
+                reason: "what cannot be trusted is set aside; the rest comes from the peers"
+                    .to_owned(),
             });
         }
     }
@@ -89,24 +98,33 @@ impl Group {
             self.notice(format!("damaged: {text}"));
             self.repair.found = Some(text.to_owned());
         }
-        if self.repair.setting_aside.is_some() || self.log_state == LogState::DataLoss {
+        if self.repair.setting_aside.is_some() {
             return;
         }
-        match &self.role {
-            RoleState::Master(_) => self.hand_over_damaged(now),
-            RoleState::Slave | RoleState::Standing(_) if self.hears_somebody(now) => {
-                self.set_log_aside();
-            }
-            _ => {} // Found again by the next check.
+        // A slave says so with its next answer and waits for the master's word (`membership`): until
+        // then its log still counts. Else it is found again by the next check.
+        if matches!(self.role, RoleState::Master(_)) {
+            self.hand_over_damaged(now);
         }
     }
 
-    /// No vote from now on; on the disk before the start that acts on it.
-    pub(super) fn set_log_aside(&mut self) {
-        self.log_state = LogState::NeedsRepair;
-        self.store_control();
-        self.abandon_install("this volume is damaged");
-        let ticket = self.journal.set_aside(SetAside::Log);
+    /// What the others are told: a damaged log counts for nothing, though its owner would still
+    /// vote if there were no master.
+    pub(super) const fn reported_state(&self) -> LogState {
+        match self.log_state {
+            LogState::Clean if self.repair.found.is_some() => LogState::NeedsRepair,
+            state => state,
+        }
+    }
+
+    /// On the disk before the start that acts on it.
+    pub(super) fn set_aside(&mut self, what: SetAside) {
+        if what == SetAside::Log {
+            self.log_state = LogState::NeedsRepair;
+            self.store_control();
+        }
+        self.abandon_install("this volume is set aside");
+        let ticket = self.journal.set_aside(what);
         self.repair.setting_aside = Some(ticket);
     }
 

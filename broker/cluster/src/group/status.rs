@@ -40,6 +40,13 @@ impl Group {
                 .map(|peer| self.member_status(now, peer))
                 .collect(),
             journal_bytes: self.journal.used_bytes(),
+            checkpoint: self.journal.newest_checkpoint().map(|(offset, _)| offset),
+            log_start: self.journal.log_start(),
+            config_generation: self
+                .voters
+                .as_ref()
+                .map_or(0, super::quorum::Voters::generation),
+            disk_checks: self.repair.passes,
             state_digest: 0,
             destinations: Vec::new(),
         }
@@ -84,7 +91,10 @@ impl Group {
         if me {
             return String::new();
         }
-        if self.is_stranger(peer) {
+        if peer.is_blank() && self.voters.is_some() {
+            return "Blank".to_owned();
+        }
+        if self.is_stranger(peer) && !peer.is_ours(self.group_id()) {
             return "VolumeNotInGroup".to_owned();
         }
         if let Some(accused) = &peer.accused {
@@ -92,6 +102,7 @@ impl Group {
         }
         match peer.log_state {
             _ if !peer.outbound || !peer.is_heard() => "NotConnected".to_owned(),
+            LogState::Clean if self.is_joining(peer) => "Joining".to_owned(),
             LogState::Clean => String::new(),
             LogState::NeedsRepair => "NeedsRepair".to_owned(),
             LogState::Learner => "Learner".to_owned(),
@@ -99,22 +110,78 @@ impl Group {
         }
     }
 
+    /// It is not a voter yet, or only in a change that is under way.
+    fn is_joining(&self, peer: &super::Peer) -> bool {
+        let before = self.voters.as_ref().map(super::quorum::Voters::members);
+        peer.member
+            .is_some_and(|member| before.is_some_and(|set| !set.contains(&member)))
+    }
+
+    /// Volumes in the places of voters that hold nothing, when they are too many for a quorum.
+    fn majority_lost(&self) -> Option<String> {
+        let voters = self.voters.as_ref().filter(|_| self.is_voter())?;
+        let others = self
+            .peers
+            .iter()
+            .filter(|peer| peer.ordinal != self.me.ordinal);
+        let blank: Vec<&str> = others
+            .filter(|peer| peer.is_heard() && peer.is_blank())
+            .map(|peer| &*peer.name)
+            .collect();
+        if blank.len() <= (voters.members().len() - 1) / 2 {
+            return None;
+        }
+        Some(format!(
+            "{} have blank volumes, so no quorum is left; {} holds the data up to offset {}: bring \
+             their old volumes back, or stop {} and run: tandemmq recover --survivor {} \
+             --accept-data-loss",
+            blank.join(" and "),
+            self.name,
+            self.journal.synced(),
+            self.name,
+            self.name
+        ))
+    }
+
     /// One word and one sentence about the state, the gravest first.
     fn reason(&self, now: Now) -> (String, String) {
         let say = |word: &str, text: String| (word.to_owned(), text);
+        if let Some(why) = &self.swapped {
+            return say("VolumeSwapped", why.clone());
+        }
+        if let Some(why) = self.majority_lost() {
+            return say("MajorityLost", why);
+        }
         if let Some(why) = &self.out_of_group {
             return say("VolumeNotInGroup", why.clone());
         }
         match self.log_state {
             LogState::DataLoss => {
-                let text = "this volume is older than what its peers remember; it has no vote";
+                let text = "this volume is older than what its peers remember; it has no vote and \
+                            is set aside once a master does without it";
                 return say("DataLoss", text.to_owned());
             }
             LogState::NeedsRepair => {
-                let text = "a checksum below the durable mark is wrong; it has no vote";
-                return say("NeedsRepair", text.to_owned());
+                let text = self.install_progress().unwrap_or_else(|| {
+                    "a checksum below the durable mark is wrong; it has no vote until it has \
+                     everything from its peers again"
+                        .to_owned()
+                });
+                return say("NeedsRepair", text);
             }
-            LogState::Clean | LogState::Learner => {}
+            LogState::Learner => {
+                let text = self.install_progress().unwrap_or_else(|| {
+                    "a new volume: it gets everything from the master, then it votes".to_owned()
+                });
+                return say("Learner", text);
+            }
+            LogState::Clean => {}
+        }
+        if let Some(found) = &self.repair.found {
+            return say("Damaged", format!("to be repaired from its peers: {found}"));
+        }
+        if let Some(progress) = self.install_progress() {
+            return say("CatchingUp", progress);
         }
         if self.voters.is_none() {
             return say(

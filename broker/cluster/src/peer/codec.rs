@@ -10,7 +10,8 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
-use tandemmq_journal::{Batch, CheckpointHead, FormatError, LogState, Piece, Witness};
+use tandemmq_journal::{Batch, CheckpointHead, FormatError, Founding, LogState, Piece, Witness};
+use tandemmq_model::limits::MEMBERS_MAX;
 use tandemmq_model::{Ballot, BootNonce, Epoch, GroupId, Incarnation, MemberId, Offset};
 
 use super::{Envelope, EpochFirst, Message, Reign, Tail};
@@ -31,6 +32,8 @@ pub(crate) enum DecodeError {
     Batch(FormatError),
     #[error("bad head of a checkpoint")]
     Head,
+    #[error("a group of {0} members")]
+    Members(usize),
 }
 
 mod kind {
@@ -51,6 +54,8 @@ mod kind {
     pub(super) const ACK: u8 = 15;
     pub(super) const HEARTBEAT: u8 = 16;
     pub(super) const HEARTBEAT_REPLY: u8 = 17;
+    pub(super) const JOIN: u8 = 18;
+    pub(super) const SET_ASIDE: u8 = 19;
     pub(super) const OFFER: u8 = 20;
     pub(super) const FETCH_PIECE: u8 = 21;
     pub(super) const CHECKPOINT_PIECE: u8 = 22;
@@ -238,6 +243,7 @@ impl Writer {
                 applied,
                 log_state,
                 terminating,
+                illness,
             } => {
                 self.ballot(ballot);
                 self.u64(*sent_at);
@@ -246,6 +252,7 @@ impl Writer {
                 self.u64(applied.0);
                 self.log_state(*log_state);
                 self.u8(u8::from(*terminating));
+                self.u8(*illness);
                 kind::HEARTBEAT_REPLY
             }
             other => self.install(other),
@@ -254,6 +261,16 @@ impl Writer {
 
     fn install(&mut self, message: &Message) -> u8 {
         match message {
+            Message::Join { ballot, group } => {
+                self.ballot(ballot);
+                self.u128(group.id.0);
+                self.list(&group.members, |out, member| out.member(*member));
+                kind::JOIN
+            }
+            Message::SetAside { ballot } => {
+                self.ballot(ballot);
+                kind::SET_ASIDE
+            }
             Message::Offer {
                 ballot,
                 checkpoint,
@@ -528,6 +545,7 @@ impl Reader {
                 applied: Offset(self.u64()?),
                 log_state: self.log_state()?,
                 terminating: self.flag()?,
+                illness: self.u8()?,
             },
             other => self.install(other)?,
         })
@@ -535,6 +553,16 @@ impl Reader {
 
     fn install(&mut self, kind: u8) -> Result<Message, DecodeError> {
         Ok(match kind {
+            kind::JOIN => Message::Join {
+                ballot: self.ballot()?,
+                group: Founding {
+                    id: GroupId(self.u128()?),
+                    members: self.members()?,
+                },
+            },
+            kind::SET_ASIDE => Message::SetAside {
+                ballot: self.ballot()?,
+            },
             kind::OFFER => Message::Offer {
                 ballot: self.ballot()?,
                 checkpoint: self.tail()?,
@@ -570,6 +598,14 @@ impl Reader {
                 });
             }
         })
+    }
+
+    fn members(&mut self) -> Result<Vec<MemberId>, DecodeError> {
+        let members = self.list(Self::member)?;
+        match members.len() {
+            1..=MEMBERS_MAX => Ok(members),
+            count => Err(DecodeError::Members(count)),
+        }
     }
 
     fn piece(&mut self) -> Result<Piece, DecodeError> {

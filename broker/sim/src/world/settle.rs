@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tandemmq_cluster::Role;
+use tandemmq_journal::LogState;
 use tandemmq_model::DestinationKind;
 
 use super::{INSPECT, World};
@@ -47,13 +48,17 @@ impl World {
         let machine = self.nodes[master].machine().expect("a master runs");
         let wanted = machine.offsets();
         for (node, this) in self.nodes.iter().enumerate() {
-            if self.group.is_excused(node) {
-                continue;
-            }
             let Some(machine) = this.machine() else {
                 return Some(format!("{node} is down"));
             };
             let offsets = machine.offsets();
+            if machine.log_state() != LogState::Clean || !machine.is_voter() {
+                return Some(format!(
+                    "{node} does not vote: {:?}, {}",
+                    machine.log_state(),
+                    machine.status().message
+                ));
+            }
             if node != master && machine.role() == Role::Master {
                 return Some(format!("{node} and {master} are masters"));
             }
