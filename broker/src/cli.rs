@@ -17,11 +17,13 @@ mod consumer;
 mod demo;
 mod destination;
 mod dstat;
+mod journal;
 mod judged;
 mod load;
 mod producer;
 mod promote;
 mod purge;
+mod recover;
 mod serve;
 mod show;
 mod status_args;
@@ -73,6 +75,10 @@ enum Command {
     ClusterList(cluster_list::Args),
     /// Make a broker the master of its group.
     Promote(promote::Args),
+    /// Check or print the journal of a stopped broker.
+    Journal(journal::Args),
+    /// Make a group of the one volume that is left of it, after the loss of a majority.
+    Recover(recover::Args),
     /// Measure rates, latencies and failover of a group on this machine.
     Bench(bench::Args),
     /// Break a local group on purpose under load and judge what its clients saw.
@@ -121,6 +127,8 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Dstat(args) => block_on(dstat::run(args)),
         Command::ClusterList(args) => block_on(cluster_list::run(args)),
         Command::Promote(args) => block_on(promote::run(args)),
+        Command::Journal(args) => journal::run(&args),
+        Command::Recover(args) => block_on(recover::run(args)),
         Command::Bench(args) => block_on(bench::run(args)),
         Command::Chaos(args) => block_on(chaos::run(args)),
         Command::Completions(args) => completions::run(&args),

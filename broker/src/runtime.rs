@@ -33,6 +33,7 @@ mod shutdown;
 mod start;
 mod users;
 
+pub(crate) use node_config::journal_config;
 pub(crate) use publish::StatusReader;
 pub(crate) use shutdown::Stdin;
 

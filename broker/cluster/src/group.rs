@@ -669,7 +669,7 @@ impl Group {
 }
 
 /// The Config that the log begins with, and those behind it.
-fn configs_of(recovered: &Recovered, identity: &Identity) -> Vec<(Offset, Voters)> {
+pub(crate) fn configs_of(recovered: &Recovered, identity: &Identity) -> Vec<(Offset, Voters)> {
     let Some(group) = &identity.group else {
         return Vec::new();
     };

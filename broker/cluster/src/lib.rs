@@ -14,6 +14,7 @@ pub mod lease;
 pub mod mutants;
 mod node;
 mod peer;
+mod recover_alone;
 mod rng;
 mod status;
 
@@ -21,4 +22,5 @@ pub use config::{NodeConfig, PeerConfig, Timing};
 pub use epoch_start::EpochStart;
 pub use event::{Effect, Event, Frame, InboundId, LeaseRequestId, ReadId};
 pub use node::NodeMachine;
+pub use recover_alone::{RecoverAloneError, Survivor, look_at_survivor, recover_alone};
 pub use status::{MemberStatus, Offsets, Role, Status};

@@ -1,7 +1,7 @@
 //! Claims about the whole journal: machine, disk thread, reader, recovery and simulated disk
 //! together.
 
-mod checkpoints;
+pub(crate) mod checkpoints;
 mod damage;
 mod faults;
 mod fuzzed;

@@ -33,6 +33,10 @@ pub(super) struct StatusJson<'a> {
     message: &'a str,
     members: Vec<MemberJson<'a>>,
     journal_bytes: u64,
+    checkpoint: Option<u64>,
+    log_start: u64,
+    config_generation: u64,
+    disk_checks: u64,
     /// Hex: JSON's numbers end at 2^53 in many readers.
     state_digest: String,
     destinations: Vec<DestinationJson<'a>>,
@@ -129,6 +133,10 @@ impl<'a> StatusJson<'a> {
             message: &status.message,
             members: status.members.iter().map(MemberJson::new).collect(),
             journal_bytes: status.journal_bytes,
+            checkpoint: status.checkpoint.map(|at| at.0),
+            log_start: status.log_start.0,
+            config_generation: status.config_generation,
+            disk_checks: status.disk_checks,
             state_digest: format!("{:016x}", status.state_digest),
             destinations: status
                 .destinations

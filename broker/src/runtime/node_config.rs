@@ -7,7 +7,7 @@ use tandemmq_cluster::{NodeConfig, PeerConfig, Timing};
 use tandemmq_engine::EngineConfig;
 use tandemmq_journal::JournalConfig;
 
-use crate::config::{Config, Journal};
+use crate::config::Config;
 
 /// Recent batches kept in memory for slaves that are a little behind, in bytes.
 const TAIL_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -26,7 +26,7 @@ pub(super) fn node_config(config: &Config) -> NodeConfig {
         members: members.collect(),
         client_address: ByteString::from(config.addresses.stomp.to_string()),
         timing: timing(config),
-        journal: journal(&config.journal),
+        journal: journal_config(config),
         engine: EngineConfig {
             group: ByteString::from(config.group.as_str()),
             transient_bytes_max: config.system_usage.memory_limit.0,
@@ -49,7 +49,9 @@ const fn timing(config: &Config) -> Timing {
     }
 }
 
-fn journal(journal: &Journal) -> JournalConfig {
+/// The limits of the journal.
+pub(crate) fn journal_config(config: &Config) -> JournalConfig {
+    let journal = &config.journal;
     JournalConfig {
         segment_bytes: u32::try_from(journal.segment_bytes.0).expect("checked to be 1 GiB at most"),
         max_bytes: journal.max_bytes.map(|max| max.0),

@@ -39,6 +39,10 @@ pub(crate) struct BrokerStatus {
     pub(crate) serving: bool,
     /// In sync, or master.
     pub(crate) ready: bool,
+    /// Its group's id; none while its volume is blank.
+    pub(crate) group_id: Option<String>,
+    /// May its log be trusted: `clean`, or why not.
+    pub(crate) log_state: String,
     /// How far its journal is.
     pub(crate) offsets: StatusOffsets,
     /// A short word, or empty.

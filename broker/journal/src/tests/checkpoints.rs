@@ -52,9 +52,9 @@ impl Live {
 }
 
 /// A member, and what is live in its log by the book.
-pub(super) struct Book {
-    pub(super) member: Member,
-    pub(super) live: BTreeMap<Offset, Vec<u8>>,
+pub(crate) struct Book {
+    pub(crate) member: Member,
+    pub(crate) live: BTreeMap<Offset, Vec<u8>>,
     pub(super) rng: Rng,
 }
 
@@ -67,7 +67,7 @@ pub(super) fn small() -> JournalConfig {
 }
 
 impl Book {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self {
             member: Member::new(small()),
             live: BTreeMap::new(),
@@ -76,7 +76,7 @@ impl Book {
     }
 
     /// One batch more; each body is of its offset.
-    pub(super) fn append(&mut self, records: u64, length: usize) {
+    pub(crate) fn append(&mut self, records: u64, length: usize) {
         let next = self.member.journal.appended().0 + 1;
         let bodies: Vec<Vec<u8>> = (next..next + records)
             .map(|at| {
@@ -96,7 +96,7 @@ impl Book {
     }
 
     /// All but one of so many die.
-    pub(super) fn kill_all_but_one_of(&mut self, of: u64) {
+    pub(crate) fn kill_all_but_one_of(&mut self, of: u64) {
         self.live.retain(|at, _| at.0.is_multiple_of(of));
     }
 
@@ -121,7 +121,7 @@ impl Book {
         }
     }
 
-    pub(super) fn checkpoint(&mut self) {
+    pub(crate) fn checkpoint(&mut self) {
         self.member.settle();
         let order = self.order();
         self.member.journal.checkpoint(self.member.now, order);
