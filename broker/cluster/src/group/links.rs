@@ -228,8 +228,8 @@ impl Group {
         } = message
         {
             let admitted = self.handle_hello(now, inbound, envelope.from, *version, *boot, *link);
-            if let Some(peer) = admitted.and_then(|ordinal| self.peer_mut(ordinal)) {
-                peer.group = envelope.group;
+            if let Some(ordinal) = admitted {
+                self.learn_group(now, ordinal, envelope.group);
             }
             return admitted;
         }
@@ -248,10 +248,20 @@ impl Group {
         if !fits || !for_me {
             return None;
         }
-        if let Some(peer) = self.peer_mut(ordinal) {
-            peer.group = envelope.group;
-        }
+        self.learn_group(now, ordinal, envelope.group);
         Some(ordinal)
+    }
+
+    /// Who has joined is sent the log from now on: what was sent before went to nobody.
+    fn learn_group(&mut self, now: Now, ordinal: u8, group: Option<GroupId>) {
+        let ours = self.group_id();
+        let Some(peer) = self.peer_mut(ordinal) else {
+            return;
+        };
+        let before = std::mem::replace(&mut peer.group, group);
+        if before != group && group == ours && ours.is_some() {
+            self.forget_progress(now, ordinal);
+        }
     }
 
     fn handle_hello(
