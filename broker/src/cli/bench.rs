@@ -24,7 +24,7 @@ use clap::ValueEnum;
 
 use crate::cli::show::say;
 use crate::cli::{CliResult, parse_duration, whole};
-use crate::supervisor::local_group::LocalGroup;
+use crate::supervisor::local_group::{Launch, LocalGroup};
 use report::Report;
 
 /// A killed broker comes back after this.
@@ -116,7 +116,11 @@ pub(super) async fn run(args: Args) -> CliResult {
 async fn on_fresh_group(
     work: impl AsyncFnOnce(&mut LocalGroup) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let mut group = LocalGroup::launch("bench", None, RESTART_DELAY)?;
+    let mut group = LocalGroup::launch(&Launch {
+        purpose: "bench",
+        restart_delay: RESTART_DELAY,
+        ..Launch::default()
+    })?;
     let worked = tokio::select! {
         worked = async {
             group.wait_for_start().await?;
