@@ -73,7 +73,7 @@ pub(super) async fn run(config: Config, stdin: Stdin) -> anyhow::Result<()> {
     };
 
     let node_config = node_config::node_config(&config);
-    let storage = open_storage(&config, drawn.seed)?;
+    let storage = open_storage(&config, drawn.seed, &metrics)?;
     let recovered = recover_or_format(&storage, &config, &node_config.journal)?;
     let (sender, events) = mpsc::unbounded_channel();
     let worker = DiskWorker::new(storage.clone(), node_config.journal.clone(), &recovered);
@@ -170,9 +170,10 @@ fn start_lease(config: &Config) -> anyhow::Result<LeaseTask> {
     LeaseTask::start(store, timeout).context("cannot start the lease thread")
 }
 
-fn open_storage(config: &Config, seed: u64) -> anyhow::Result<Disk> {
+fn open_storage(config: &Config, seed: u64, metrics: &Metrics) -> anyhow::Result<Disk> {
     let folder = config.data_dir.join("journal");
-    Disk::open(config, &folder, seed)
+    let written = metrics.disk_written_bytes.clone();
+    Disk::open(config, &folder, seed, written)
         .with_context(|| format!("cannot open the journal in {}", folder.display()))
 }
 

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use bytes::Bytes;
+use prometheus_client::metrics::counter::Counter;
 use tandemmq_journal::{Storage, StorageError};
 
 use super::FileStorage;
@@ -11,9 +12,18 @@ use super::faulty::FaultyStorage;
 use super::volatile::VolatileStorage;
 use crate::config::{Config, TestingDisk};
 
-/// One of both.
+/// What a file system writes at the least.
+const BLOCK: u64 = 4_096;
+
+/// A disk that counts what is written to it.
 #[derive(Debug, Clone)]
-pub(crate) enum Disk {
+pub(crate) struct Disk {
+    kind: Kind,
+    written: Counter,
+}
+
+#[derive(Debug, Clone)]
+enum Kind {
     /// As it is.
     Files(FileStorage),
     /// For tests.
@@ -21,32 +31,37 @@ pub(crate) enum Disk {
 }
 
 impl Disk {
-    /// Opens that folder as the configuration says; makes it if it is not there.
-    pub(crate) fn open(config: &Config, folder: &Path, seed: u64) -> anyhow::Result<Self> {
+    /// Opens that folder as the configuration says; makes it if it is not there. `written` counts
+    /// bytes, in whole blocks: what Linux counts in `/proc` is whole folios, up to 2 MiB for each
+    /// write.
+    pub(crate) fn open(
+        config: &Config,
+        folder: &Path,
+        seed: u64,
+        written: Counter,
+    ) -> anyhow::Result<Self> {
         let files = FileStorage::open(folder)?;
-        match config.testing.disk {
-            TestingDisk::Durable => Ok(Self::Files(files)),
+        let kind = match config.testing.disk {
+            TestingDisk::Durable => Kind::Files(files),
             TestingDisk::Volatile => {
                 tracing::warn!(
                     seed,
                     "testing.disk is volatile: a kill loses what is not synced"
                 );
                 let volatile = VolatileStorage::open(files, seed)?;
-                Ok(Self::Volatile(FaultyStorage::new(
-                    volatile,
-                    &config.data_dir,
-                )))
+                Kind::Volatile(FaultyStorage::new(volatile, &config.data_dir))
             }
-        }
+        };
+        Ok(Self { kind, written })
     }
 }
 
 /// The same call of whichever it is.
 macro_rules! either {
     ($disk:expr, $call:ident($($argument:expr),*)) => {
-        match $disk {
-            Self::Files(files) => files.$call($($argument),*),
-            Self::Volatile(volatile) => volatile.$call($($argument),*),
+        match &$disk.kind {
+            Kind::Files(files) => files.$call($($argument),*),
+            Kind::Volatile(volatile) => volatile.$call($($argument),*),
         }
     };
 }
@@ -65,7 +80,10 @@ impl Storage for Disk {
     }
 
     fn write_at(&self, name: &str, at: u64, bytes: &[u8]) -> Result<(), StorageError> {
-        either!(self, write_at(name, at, bytes))
+        either!(self, write_at(name, at, bytes))?;
+        let blocks = (at + bytes.len() as u64).div_ceil(BLOCK) - at / BLOCK;
+        self.written.inc_by(blocks * BLOCK);
+        Ok(())
     }
 
     fn read_at(&self, name: &str, at: u64, length: usize) -> Result<Bytes, StorageError> {
@@ -86,9 +104,5 @@ impl Storage for Disk {
 
     fn remove(&self, name: &str) -> Result<(), StorageError> {
         either!(self, remove(name))
-    }
-
-    fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), StorageError> {
-        either!(self, replace(name, bytes))
     }
 }

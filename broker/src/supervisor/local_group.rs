@@ -16,6 +16,7 @@ use crate::supervisor::cluster_file::GroupEntry;
 use crate::supervisor::observe::{GroupView, observe};
 use crate::supervisor::open::{OpenError, Opened, Wanted, open};
 use crate::supervisor::plan::{Settings, Shape};
+use crate::supervisor::status_client;
 use crate::supervisor::temp_folder::TempFolder;
 use crate::supervisor::{Options, Supervisor, SupervisorEvent};
 
@@ -157,6 +158,16 @@ impl LocalGroup {
         }
     }
 
+    /// Kills some brokers and keeps them down until `start`.
+    pub(crate) async fn kill_and_hold(&self, brokers: &[String]) {
+        self.supervisor.kill_and_hold(brokers).await;
+    }
+
+    /// Starts brokers that are held.
+    pub(crate) async fn start(&self, brokers: &[String]) {
+        self.supervisor.start_held(brokers).await;
+    }
+
     /// The names of all brokers.
     pub(crate) fn names(&self) -> Vec<String> {
         self.entry()
@@ -173,6 +184,16 @@ impl LocalGroup {
             .iter()
             .filter_map(|broker| broker.pid)
             .collect()
+    }
+
+    /// Bytes that each broker has written to its journal since its start, by name.
+    pub(crate) async fn written_bytes(&self) -> anyhow::Result<Vec<u64>> {
+        let mut all = Vec::new();
+        for broker in self.entry().brokers {
+            let name = "tandemmq_disk_written_bytes_total";
+            all.push(status_client::fetch_metric(&broker.addresses.metrics, name).await?);
+        }
+        Ok(all)
     }
 
     /// Ends of processes that the caller did not ask for since the last call, as sentences. Kills
