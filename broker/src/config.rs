@@ -52,6 +52,10 @@ pub(crate) struct Config {
     /// Times of the group's protocol.
     #[serde(default)]
     pub(crate) timing: Timing,
+    /// For tests of the broker itself; not in `config/default.toml`, and only written when it says
+    /// something.
+    #[serde(default, skip_serializing_if = "Testing::is_default")]
+    pub(crate) testing: Testing,
 }
 
 /// Where a broker listens.
@@ -159,6 +163,26 @@ pub(crate) struct Timing {
     pub(crate) scrub_ms: u64,
 }
 
+/// What tests of the broker itself need. Never for a broker that is to keep anything.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct Testing {
+    /// What the journal lies on.
+    pub(crate) disk: TestingDisk,
+}
+
+/// What the journal lies on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum TestingDisk {
+    /// Files, as always.
+    #[default]
+    Durable,
+    /// Files that lose what is not synced when the process is killed, and that do what
+    /// `dataDir/testing.faults` says.
+    Volatile,
+}
+
 /// What is wrong with a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ConfigError {
@@ -228,6 +252,12 @@ impl Config {
 
 const fn default_lease_duration_seconds() -> u64 {
     6
+}
+
+impl Testing {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Default for Journal {

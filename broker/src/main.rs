@@ -1,5 +1,6 @@
 //! The TandemMQ binary: arguments go to `cli`, a broker runs in `runtime`.
 
+mod chance;
 mod checker;
 mod cli;
 mod config;

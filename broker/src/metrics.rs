@@ -33,6 +33,8 @@ pub(crate) struct Metrics {
     pub(crate) connections: Gauge,
     /// Time of each write of the journal with its `fdatasync`.
     pub(crate) disk_sync_seconds: Histogram,
+    /// Bytes written to the journal's disk, in whole blocks.
+    pub(crate) disk_written_bytes: Counter,
     copied: Copied,
     registry: Mutex<Registry>,
     /// Boot clock, nanoseconds.
@@ -89,6 +91,7 @@ impl Metrics {
             connections: Gauge::default(),
             // 50 µs (a cached write) to 1.6 s (a disk about to be called stalled).
             disk_sync_seconds: Histogram::new(exponential_buckets(0.000_05, 2.0, 16)),
+            disk_written_bytes: Counter::default(),
             copied: Copied::default(),
             registry: Mutex::new(Registry::with_prefix("tandemmq")),
             turned_at: AtomicU64::new(0),
@@ -125,6 +128,12 @@ impl Metrics {
             "Time of a write of the journal, fdatasync included",
             Unit::Seconds,
             self.disk_sync_seconds.clone(),
+        );
+        own.register_with_unit(
+            "disk_written",
+            "Blocks of the disk that writes of the journal touched",
+            Unit::Bytes,
+            self.disk_written_bytes.clone(),
         );
         self.copied.register(own);
     }

@@ -6,6 +6,10 @@
 //!
 //! The folder's own name is made durable, too: a journal in a folder that a power cut forgets is gone.
 
+mod disk;
+pub(crate) mod faulty;
+mod volatile;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -15,6 +19,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use tandemmq_journal::{Storage, StorageError};
+
+pub(crate) use disk::Disk;
 
 /// Files kept open. A log of 64 MiB segments has this many in 8 GiB; older ones are opened again when
 /// a slave or a consumer reads them. Far below the usual limit of 1,024 for a process.

@@ -5,7 +5,8 @@
 //!            start                         ended by itself or killed
 //!  Planned ────────> Running{pid, stdin} ─────────────────────────> Waiting{until} ──> Running …
 //!                        │ stop                                          │ stop
-//!                        └──> SIGTERM ── exit, or SIGKILL after STOP_MAX ┴──> Stopped
+//!                        ├──> SIGTERM ── exit, or SIGKILL after STOP_MAX ┴──> Stopped
+//!                        └──> hold: SIGKILL ── start ──> Waiting{now}
 //! ```
 //! One task owns the children. Every child has a pipe on its stdin and exits at its end, so that no
 //! broker outlives this process however it dies; and a process group of its own, so that Ctrl-C on
@@ -21,6 +22,7 @@ pub(crate) mod hearsay;
 pub(crate) mod local_group;
 pub(crate) mod observe;
 mod open;
+mod owner;
 pub(crate) mod plan;
 pub(crate) mod status_client;
 pub(crate) mod temp_folder;
@@ -31,12 +33,10 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::Instant;
+use tokio::task::JoinHandle;
 
-use child::Child;
 use cluster_file::ClusterFile;
-use folder_lock::FolderLock;
+use owner::Owner;
 
 pub(crate) use open::{OpenError, Opened, Wanted, open};
 
@@ -97,32 +97,15 @@ enum Command {
         signal: Signal,
         reply: oneshot::Sender<Vec<String>>,
     },
+    /// SIGKILL without a new start; answered when they have no process any more.
+    Hold {
+        brokers: Vec<String>,
+        reply: oneshot::Sender<()>,
+    },
+    Start {
+        brokers: Vec<String>,
+    },
     Stop,
-}
-
-/// The owner task's state.
-struct Owner {
-    folder: PathBuf,
-    _lock: FolderLock,
-    options: Options,
-    cluster: ClusterFile,
-    slots: Vec<Slot>,
-    ended: JoinSet<(usize, std::io::Result<ExitStatus>)>,
-    commands: mpsc::Receiver<Command>,
-    shared: watch::Sender<ClusterFile>,
-    events: mpsc::Sender<SupervisorEvent>,
-}
-
-struct Slot {
-    group: String,
-    broker: String,
-    state: SlotState,
-}
-
-enum SlotState {
-    Running(Child),
-    Waiting(Instant),
-    Stopped,
 }
 
 // === impl Supervisor ===
@@ -181,6 +164,28 @@ impl Supervisor {
         answer.await.unwrap_or_default()
     }
 
+    /// Kills these brokers and keeps them down; returns when they have no process any more.
+    pub(crate) async fn kill_and_hold(&self, brokers: &[String]) {
+        let (reply, ended) = oneshot::channel();
+        let brokers = brokers.to_vec();
+        // A closed channel means that all are ending.
+        if self
+            .commands
+            .send(Command::Hold { brokers, reply })
+            .await
+            .is_ok()
+        {
+            let _ = ended.await;
+        }
+    }
+
+    /// Starts brokers that were held.
+    pub(crate) async fn start_held(&self, brokers: &[String]) {
+        let brokers = brokers.to_vec();
+        // A closed channel means that all are ending.
+        let _ = self.commands.send(Command::Start { brokers }).await;
+    }
+
     /// Stops every broker and waits for their ends.
     pub(crate) async fn stop(self) {
         // A closed channel means that the owner is stopping already.
@@ -193,188 +198,6 @@ impl Supervisor {
     }
 }
 
-// === impl Owner ===
-
-impl Owner {
-    fn new(
-        opened: Opened,
-        options: Options,
-        commands: mpsc::Receiver<Command>,
-        shared: watch::Sender<ClusterFile>,
-        events: mpsc::Sender<SupervisorEvent>,
-    ) -> Self {
-        let mut slots = Vec::new();
-        for group in &opened.cluster.groups {
-            slots.extend(group.brokers.iter().map(|broker| Slot {
-                group: group.name.clone(),
-                broker: broker.name.clone(),
-                state: SlotState::Waiting(Instant::now()),
-            }));
-        }
-        Self {
-            folder: opened.folder,
-            _lock: opened.lock,
-            options,
-            cluster: opened.cluster,
-            slots,
-            ended: JoinSet::new(),
-            commands,
-            shared,
-            events,
-        }
-    }
-
-    async fn run(mut self) {
-        loop {
-            self.start_due();
-            let next = self.next_start();
-            tokio::select! {
-                command = self.commands.recv() => match command {
-                    Some(Command::Signal { brokers, signal, reply }) => {
-                        // The caller may have gone; the signal counts all the same.
-                        let _ = reply.send(self.signal(&brokers, signal));
-                    }
-                    Some(Command::Stop) => break,
-                    None => return self.kill_all().await,
-                },
-                Some(ended) = self.ended.join_next(), if !self.ended.is_empty() => {
-                    let (slot, status) = ended.expect("a task that only waits does not panic");
-                    self.handle_end(slot, status, Some(self.options.restart_delay));
-                }
-                () = sleep_until(next) => {}
-            }
-        }
-        self.stop_all().await;
-    }
-
-    fn start_due(&mut self) {
-        let now = Instant::now();
-        for index in 0..self.slots.len() {
-            if matches!(self.slots[index].state, SlotState::Waiting(until) if until <= now) {
-                self.start_slot(index);
-            }
-        }
-    }
-
-    fn next_start(&self) -> Option<Instant> {
-        let waiting = self.slots.iter().filter_map(|slot| match slot.state {
-            SlotState::Waiting(until) => Some(until),
-            SlotState::Running(_) | SlotState::Stopped => None,
-        });
-        waiting.min()
-    }
-
-    fn start_slot(&mut self, index: usize) {
-        let slot = &mut self.slots[index];
-        let folder = plan::broker_folder(&self.folder, &slot.group, &slot.broker);
-        match child::spawn(&folder) {
-            Ok((child, process)) => {
-                let pid = child.pid();
-                slot.state = SlotState::Running(child);
-                let broker = slot.broker.clone();
-                self.ended
-                    .spawn(async move { (index, process.wait().await) });
-                self.write_pid(&broker, Some(pid));
-                self.tell(SupervisorEvent::Started { broker, pid });
-            }
-            Err(error) => {
-                // Never at once: the cause (no memory, no more processes) must have time to pass.
-                let delay = self.options.restart_delay.max(Duration::from_secs(1));
-                slot.state = SlotState::Waiting(Instant::now() + delay);
-                let text = format!("cannot start {}: {error}", slot.broker);
-                self.tell(SupervisorEvent::Trouble { text });
-            }
-        }
-    }
-
-    fn handle_end(
-        &mut self,
-        index: usize,
-        status: std::io::Result<ExitStatus>,
-        restart_in: Option<Duration>,
-    ) {
-        let slot = &mut self.slots[index];
-        slot.state = match restart_in {
-            Some(delay) => SlotState::Waiting(Instant::now() + delay),
-            None => SlotState::Stopped,
-        };
-        let broker = slot.broker.clone();
-        self.write_pid(&broker, None);
-        self.tell(match status {
-            Ok(status) => SupervisorEvent::Ended {
-                broker,
-                status,
-                restart_in,
-            },
-            Err(error) => SupervisorEvent::Trouble {
-                text: format!("lost sight of {broker}: {error}"),
-            },
-        });
-    }
-
-    fn signal(&self, brokers: &[String], signal: Signal) -> Vec<String> {
-        let mut signalled = Vec::new();
-        for slot in self
-            .slots
-            .iter()
-            .filter(|slot| brokers.contains(&slot.broker))
-        {
-            if let SlotState::Running(child) = &slot.state
-                && child.signal(signal).is_ok()
-            {
-                signalled.push(slot.broker.clone());
-            }
-        }
-        signalled
-    }
-
-    fn signal_all(&self, signal: Signal) {
-        let all: Vec<String> = self.slots.iter().map(|slot| slot.broker.clone()).collect();
-        self.signal(&all, signal);
-    }
-
-    async fn stop_all(&mut self) {
-        self.signal_all(Signal::TERM);
-        // A stopped process gets its SIGTERM only once it goes on.
-        self.signal_all(Signal::CONT);
-        if tokio::time::timeout(STOP_MAX, self.drain()).await.is_err() {
-            self.kill_all().await;
-        }
-        self.write_file();
-    }
-
-    async fn kill_all(&mut self) {
-        self.signal_all(Signal::KILL);
-        self.drain().await;
-    }
-
-    async fn drain(&mut self) {
-        while let Some(ended) = self.ended.join_next().await {
-            let (slot, status) = ended.expect("a task that only waits does not panic");
-            self.handle_end(slot, status, None);
-        }
-    }
-
-    fn write_pid(&mut self, broker: &str, pid: Option<u32>) {
-        self.cluster.set_pid(broker, pid);
-        self.write_file();
-        self.shared.send_replace(self.cluster.clone());
-    }
-
-    fn write_file(&self) {
-        if let Err(error) = self.cluster.write(&self.folder) {
-            self.tell(SupervisorEvent::Trouble {
-                text: error.to_string(),
-            });
-        }
-    }
-
-    fn tell(&self, event: SupervisorEvent) {
-        // Full or closed: nobody is looking.
-        let _ = self.events.try_send(event);
-    }
-}
-
 /// The last lines of a broker's log.
 pub(crate) fn log_tail(broker: &cluster_file::BrokerEntry, lines_max: usize) -> Vec<String> {
     let log = broker.data_dir.with_file_name("broker.log");
@@ -384,11 +207,4 @@ pub(crate) fn log_tail(broker: &cluster_file::BrokerEntry, lines_max: usize) -> 
     let lines: Vec<&str> = text.lines().collect();
     let from = lines.len().saturating_sub(lines_max);
     lines[from..].iter().map(|&line| line.to_owned()).collect()
-}
-
-async fn sleep_until(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => tokio::time::sleep_until(moment).await,
-        None => std::future::pending().await,
-    }
 }

@@ -1,4 +1,5 @@
-//! `bench`: rates, latencies, CPU, memory and failover of one group of three on this machine.
+//! `bench`: rates, latencies, CPU, disk, memory, failover and restart of one group of three on this
+//! machine.
 //!
 //! Rounds are interleaved (probe, 1, 16, 64 producers, pipelined, probe, …), so that a disk or a
 //! neighbour that gets slower shows in all of them; each figure is the median of the rounds with
@@ -7,12 +8,16 @@
 //!
 //! The generator shares the cores with the brokers, so it must cost little: its own CPU is printed.
 
+mod backlog;
 mod failover;
+mod fill;
 mod generator;
 mod machine;
 mod probe;
-mod procfs;
+pub(super) mod procfs;
+mod queues;
 mod report;
+mod restart;
 pub(super) mod stats;
 mod throughput;
 
@@ -24,7 +29,7 @@ use clap::ValueEnum;
 
 use crate::cli::show::say;
 use crate::cli::{CliResult, parse_duration, whole};
-use crate::supervisor::local_group::LocalGroup;
+use crate::supervisor::local_group::{Launch, LocalGroup};
 use report::Report;
 
 /// A killed broker comes back after this.
@@ -36,7 +41,7 @@ const IDLE_WAIT: Duration = Duration::from_secs(3);
 /// Options of `bench`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tandemmq bench\n  tandemmq bench --quick\n  tandemmq bench --only failover --kills 50 --json\n\nRun it on a machine that does nothing else. The journals are on the disk of the folder for\ntemporary files (TMPDIR)."
+    after_help = "Examples:\n  tandemmq bench\n  tandemmq bench --quick\n  tandemmq bench --only failover --kills 50 --json\n  tandemmq bench --only memory --large     memory and restart with 1,000,000 queued messages\n\nRun it on a machine that does nothing else. The journals are on the disk of the folder for\ntemporary files (TMPDIR)."
 )]
 pub(super) struct Args {
     /// Short rounds, few kills: whether it works, not how fast it is
@@ -58,6 +63,15 @@ pub(super) struct Args {
     #[arg(long, default_value_t = 0, value_name = "N",
           value_parser = whole::<u64>(0..=10_000_000))]
     backlog: u64,
+    /// Messages of 1 KiB in a queue for memory and restart [default: 200000, with --quick 10000]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>(1_000..=10_000_000))]
+    messages: Option<u64>,
+    /// Queues for the part of that name [default: 10000, with --quick 500]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>(1..=100_000))]
+    queues: Option<u64>,
+    /// --messages 1000000: some minutes, and 4 GiB of disk
+    #[arg(long, conflicts_with_all = ["messages", "quick"])]
+    large: bool,
     /// Print as JSON
     #[arg(long)]
     json: bool,
@@ -74,6 +88,10 @@ enum Part {
     Idle,
     /// The disk alone
     Probe,
+    /// Memory of a queued message, and a restart of all brokers with a long queue
+    Memory,
+    /// Sends to many queues
+    Queues,
 }
 
 /// The options with their defaults.
@@ -83,6 +101,8 @@ struct Plan {
     time: Duration,
     kills: u32,
     backlog: u64,
+    messages: u64,
+    queues: u64,
     probe: probe::Plan,
     /// Progress lines on stderr.
     verbose: bool,
@@ -102,6 +122,22 @@ pub(super) async fn run(args: Args) -> CliResult {
         // What the rates left behind would be measured too.
         on_fresh_group(async |group| measure_failover(&plan, group, &mut report).await).await?;
     }
+    if plan.wants(Part::Memory) {
+        on_fresh_group(async |group| {
+            plan.say(&format!("a queue of {} messages", plan.messages));
+            report.queued = Some(backlog::run(plan.messages, group).await?);
+            Ok(())
+        })
+        .await?;
+    }
+    if plan.wants(Part::Queues) {
+        on_fresh_group(async |group| {
+            plan.say(&format!("{} queues", plan.queues));
+            report.queues = Some(queues::run(plan.queues, group).await?);
+            Ok(())
+        })
+        .await?;
+    }
     match args.json {
         true => say!(
             "{}",
@@ -116,7 +152,11 @@ pub(super) async fn run(args: Args) -> CliResult {
 async fn on_fresh_group(
     work: impl AsyncFnOnce(&mut LocalGroup) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let mut group = LocalGroup::launch("bench", None, RESTART_DELAY)?;
+    let mut group = LocalGroup::launch(&Launch {
+        purpose: "bench",
+        restart_delay: RESTART_DELAY,
+        ..Launch::default()
+    })?;
     let worked = tokio::select! {
         worked = async {
             group.wait_for_start().await?;
@@ -148,6 +188,12 @@ impl Args {
                 .unwrap_or_else(|| Duration::from_secs(if quick { 1 } else { 5 })),
             kills: self.kills.unwrap_or(if quick { 5 } else { 50 }),
             backlog: self.backlog,
+            messages: self.messages.unwrap_or(match (quick, self.large) {
+                (true, _) => 10_000,
+                (false, true) => 1_000_000,
+                (false, false) => 200_000,
+            }),
+            queues: self.queues.unwrap_or(if quick { 500 } else { 10_000 }),
             probe: probe::Plan {
                 time: Duration::from_millis(if quick { 300 } else { 1_500 }),
             },
@@ -203,7 +249,11 @@ async fn measure_failover(
 ) -> anyhow::Result<()> {
     if plan.backlog > 0 {
         plan.say(&format!("{} messages stay queued", plan.backlog));
-        failover::fill(plan.backlog, group).await?;
+        let target = fill::Target {
+            name: "BACKLOG",
+            queues: 1,
+        };
+        fill::fill(plan.backlog, &target, group).await?;
     }
     plan.say(&format!("{} kills of the master", plan.kills));
     report.failover = failover::run(plan.kills, group).await?;

@@ -21,7 +21,7 @@ use serde::Serialize;
 use crate::cli::bench::stats::Summary;
 use crate::cli::show::say;
 use crate::cli::{CliResult, parse_duration, show, whole};
-use crate::supervisor::local_group::LocalGroup;
+use crate::supervisor::local_group::{Launch, LocalGroup};
 use phase::{Fault, PhaseResult};
 
 /// A broker that was killed comes back after this.
@@ -60,7 +60,12 @@ pub(super) async fn run(args: Args) -> CliResult {
         let text = "nothing to do: one of --kills, --stop-master, --power-cut-all must not be 0";
         return Err(crate::cli::CliError::Usage(text.into()));
     }
-    let mut group = LocalGroup::launch("chaos", args.dir.as_deref(), RESTART_DELAY)?;
+    let mut group = LocalGroup::launch(&Launch {
+        purpose: "chaos",
+        folder: args.dir.as_deref(),
+        restart_delay: RESTART_DELAY,
+        ..Launch::default()
+    })?;
     let judged = tokio::select! {
         judged = run_phases(&args, &faults, &mut group) => judged,
         () = crate::cli::interrupted() => bail_interrupted(),

@@ -12,7 +12,7 @@ use crate::checker::Verdict;
 use crate::cli::judged::{Consume, Produce, Run};
 use crate::cli::show::say;
 use crate::cli::{CliResult, show, whole};
-use crate::supervisor::local_group::{LocalGroup, START_MAX};
+use crate::supervisor::local_group::{Launch, LocalGroup, START_MAX};
 use crate::supervisor::observe::GroupView;
 
 /// The queue of the demonstration.
@@ -59,7 +59,11 @@ struct Failover {
 /// Demonstrates.
 pub(super) async fn run(args: Args) -> CliResult {
     say!("1. Three brokers start on this machine, each with its own journal.");
-    let mut group = LocalGroup::launch("demo", None, RESTART_DELAY)?;
+    let mut group = LocalGroup::launch(&Launch {
+        purpose: "demo",
+        restart_delay: RESTART_DELAY,
+        ..Launch::default()
+    })?;
     let told = tokio::select! {
         told = timeout(DEMO_MAX, tell(&args, &mut group)) => match told {
             Ok(told) => told,

@@ -68,6 +68,11 @@ pub(crate) fn duration(time: Duration) -> String {
     }
 }
 
+/// Bytes as people read them: `9.1 MiB`.
+pub(crate) fn mebibytes(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
 /// A number with thousands marked: `12,345`.
 pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
@@ -135,6 +140,7 @@ mod tests {
 
     #[test]
     fn numbers_and_times_are_readable() {
+        assert_eq!(mebibytes(9 << 19), "4.5 MiB");
         assert_eq!(thousands(0), "0");
         assert_eq!(thousands(999), "999");
         assert_eq!(thousands(1_234_567), "1,234,567");

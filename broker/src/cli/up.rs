@@ -9,9 +9,9 @@ use tokio::sync::mpsc;
 use crate::cli::show::LiveBlock;
 use crate::cli::show::say;
 use crate::cli::{CliError, CliResult, cluster_list, parse_duration, show, whole};
-use crate::config::Journal;
+use crate::config::{Journal, Testing, TestingDisk};
 use crate::supervisor::observe::{ClusterView, observe};
-use crate::supervisor::plan::{BASE_PORT_DEFAULT, GROUPS_MAX};
+use crate::supervisor::plan::{BASE_PORT_DEFAULT, GROUPS_MAX, Settings};
 use crate::supervisor::{OpenError, Opened, Options, Supervisor, SupervisorEvent, Wanted, open};
 
 /// Between two looks at the brokers.
@@ -38,6 +38,15 @@ pub(super) struct Args {
     /// A broker process that dies is started again after this
     #[arg(long, default_value = "2s", value_parser = parse_duration, value_name = "TIME")]
     restart_delay: Duration,
+    /// What the journals of new brokers lie on: for tests of the broker itself
+    #[arg(
+        long,
+        hide = true,
+        value_enum,
+        default_value = "durable",
+        value_name = "DISK"
+    )]
+    testing_disk: TestingDisk,
 }
 
 /// Runs the groups.
@@ -76,7 +85,12 @@ fn open_folder(args: &Args) -> Result<Opened, CliError> {
         groups: args.groups,
         replicas: args.replicas,
         base_port: args.base_port,
-        journal: Journal::default(),
+        settings: Settings {
+            journal: Journal::default(),
+            testing: Testing {
+                disk: args.testing_disk,
+            },
+        },
     };
     match open(&args.dir, &wanted) {
         Ok(opened) => Ok(opened),

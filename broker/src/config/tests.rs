@@ -56,6 +56,16 @@ fn what_is_written_reads_back_the_same() {
 }
 
 #[test]
+fn what_is_for_tests_is_only_written_when_it_is_on() {
+    assert!(!Config::commented_default().contains("testing"));
+    let config = parse(&minimal("")).unwrap();
+    assert!(!config.to_toml().contains("testing"));
+    let config = parse(&minimal("[testing]\ndisk = \"volatile\"")).unwrap();
+    assert_eq!(config.testing.disk, TestingDisk::Volatile);
+    assert_eq!(parse(&config.to_toml()), Ok(config));
+}
+
+#[test]
 fn relative_paths_count_from_the_files_folder() {
     let config = parse(&minimal("[auth]\nusersFile = \"u\"")).unwrap();
     assert_eq!(config.data_dir, Path::new("/etc/tandemmq/d"));

@@ -35,7 +35,7 @@ use crate::config::Config;
 use crate::election::{FileLease, LeaseTask};
 use crate::http::{self, About, Pages};
 use crate::metrics::Metrics;
-use crate::storage::FileStorage;
+use crate::storage::Disk;
 
 /// Between the end of the machine's own limit for a hand-over and ours: then something is stuck.
 const SHUTDOWN_MARGIN: Duration = Duration::from_secs(2);
@@ -73,7 +73,7 @@ pub(super) async fn run(config: Config, stdin: Stdin) -> anyhow::Result<()> {
     };
 
     let node_config = node_config::node_config(&config);
-    let storage = open_storage(&config)?;
+    let storage = open_storage(&config, drawn.seed, &metrics)?;
     let recovered = recover_or_format(&storage, &config, &node_config.journal)?;
     let (sender, events) = mpsc::unbounded_channel();
     let worker = DiskWorker::new(storage.clone(), node_config.journal.clone(), &recovered);
@@ -170,16 +170,16 @@ fn start_lease(config: &Config) -> anyhow::Result<LeaseTask> {
     LeaseTask::start(store, timeout).context("cannot start the lease thread")
 }
 
-fn open_storage(config: &Config) -> anyhow::Result<FileStorage> {
+fn open_storage(config: &Config, seed: u64, metrics: &Metrics) -> anyhow::Result<Disk> {
     let folder = config.data_dir.join("journal");
-    std::fs::create_dir_all(&folder)
-        .and_then(|()| FileStorage::open(&folder))
+    let written = metrics.disk_written_bytes.clone();
+    Disk::open(config, &folder, seed, written)
         .with_context(|| format!("cannot open the journal in {}", folder.display()))
 }
 
 /// What the volume holds; a blank one is formatted first.
 fn recover_or_format(
-    storage: &FileStorage,
+    storage: &Disk,
     config: &Config,
     journal: &JournalConfig,
 ) -> anyhow::Result<Recovered> {

@@ -11,12 +11,12 @@ use rustix::process::Signal;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
-use crate::config::Journal;
 use crate::stomp_client::Failover;
 use crate::supervisor::cluster_file::GroupEntry;
 use crate::supervisor::observe::{GroupView, observe};
 use crate::supervisor::open::{OpenError, Opened, Wanted, open};
-use crate::supervisor::plan::Shape;
+use crate::supervisor::plan::{Settings, Shape};
+use crate::supervisor::status_client;
 use crate::supervisor::temp_folder::TempFolder;
 use crate::supervisor::{Options, Supervisor, SupervisorEvent};
 
@@ -37,6 +37,19 @@ pub(crate) const START_MAX: Duration = Duration::from_secs(30);
 /// Lines of a broker's log shown when the group does not come up.
 const LOG_LINES_SHOWN: usize = 5;
 
+/// How a group is started.
+#[derive(Debug, Default)]
+pub(crate) struct Launch<'a> {
+    /// Part of the temporary folder's name.
+    pub(crate) purpose: &'a str,
+    /// Use this folder and leave it behind; none: a temporary one.
+    pub(crate) folder: Option<&'a Path>,
+    /// A broker that died is started again after this.
+    pub(crate) restart_delay: Duration,
+    /// For the configuration of new brokers.
+    pub(crate) settings: Settings,
+}
+
 /// A running group.
 pub(crate) struct LocalGroup {
     supervisor: Supervisor,
@@ -47,20 +60,20 @@ pub(crate) struct LocalGroup {
 
 impl LocalGroup {
     /// Starts the processes of a group. Whatever comes then, `stop` is to be called.
-    pub(crate) fn launch(
-        purpose: &str,
-        folder: Option<&Path>,
-        restart_delay: Duration,
-    ) -> anyhow::Result<Self> {
-        let temp = match folder {
+    pub(crate) fn launch(launch: &Launch<'_>) -> anyhow::Result<Self> {
+        let temp = match launch.folder {
             Some(_) => None,
-            None => Some(TempFolder::create(purpose).context("no temporary folder")?),
+            None => Some(TempFolder::create(launch.purpose).context("no temporary folder")?),
         };
-        let folder = folder
+        let folder = launch
+            .folder
             .or_else(|| temp.as_ref().map(TempFolder::path))
             .expect("one of both is there");
-        let opened = open_anywhere(folder)?;
-        let (supervisor, events) = Supervisor::start(opened, Options { restart_delay });
+        let opened = open_anywhere(folder, &launch.settings)?;
+        let options = Options {
+            restart_delay: launch.restart_delay,
+        };
+        let (supervisor, events) = Supervisor::start(opened, options);
         Ok(Self {
             supervisor,
             events,
@@ -145,6 +158,16 @@ impl LocalGroup {
         }
     }
 
+    /// Kills some brokers and keeps them down until `start`.
+    pub(crate) async fn kill_and_hold(&self, brokers: &[String]) {
+        self.supervisor.kill_and_hold(brokers).await;
+    }
+
+    /// Starts brokers that are held.
+    pub(crate) async fn start(&self, brokers: &[String]) {
+        self.supervisor.start_held(brokers).await;
+    }
+
     /// The names of all brokers.
     pub(crate) fn names(&self) -> Vec<String> {
         self.entry()
@@ -161,6 +184,16 @@ impl LocalGroup {
             .iter()
             .filter_map(|broker| broker.pid)
             .collect()
+    }
+
+    /// Bytes that each broker has written to its journal since its start, by name.
+    pub(crate) async fn written_bytes(&self) -> anyhow::Result<Vec<u64>> {
+        let mut all = Vec::new();
+        for broker in self.entry().brokers {
+            let name = "tandemmq_disk_written_bytes_total";
+            all.push(status_client::fetch_metric(&broker.addresses.metrics, name).await?);
+        }
+        Ok(all)
     }
 
     /// Ends of processes that the caller did not ask for since the last call, as sentences. Kills
@@ -209,7 +242,7 @@ impl LocalGroup {
 }
 
 /// Takes the folder on the first hundred ports that are free.
-fn open_anywhere(folder: &Path) -> anyhow::Result<Opened> {
+fn open_anywhere(folder: &Path, settings: &Settings) -> anyhow::Result<Opened> {
     if folder
         .join(crate::supervisor::cluster_file::FILE_NAME)
         .exists()
@@ -232,7 +265,7 @@ fn open_anywhere(folder: &Path) -> anyhow::Result<Opened> {
             groups: Some(1),
             replicas: Some(REPLICAS),
             base_port: Some(base_port),
-            journal: Journal::default(),
+            settings: settings.clone(),
         };
         match open(folder, &wanted) {
             Err(OpenError::PortsBusy(_)) => {}

@@ -5,10 +5,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::config::Journal;
 use crate::supervisor::cluster_file::{ClusterFile, ClusterFileError};
 use crate::supervisor::folder_lock::{FolderLock, LockError};
-use crate::supervisor::plan::{self, BASE_PORT_DEFAULT, Shape, ShapeError};
+use crate::supervisor::plan::{self, BASE_PORT_DEFAULT, Settings, Shape, ShapeError};
 
 /// Brokers of an `up` that was killed end by themselves within a hand-over's time; their ports are
 /// waited for as long.
@@ -24,7 +23,7 @@ pub(crate) struct Wanted {
     /// `--base-port`
     pub(crate) base_port: Option<u16>,
     /// For the configuration of new brokers.
-    pub(crate) journal: Journal,
+    pub(crate) settings: Settings,
 }
 
 /// A folder that is ours, laid out, nothing running.
@@ -115,7 +114,7 @@ pub(crate) fn open(folder: &Path, wanted: &Wanted) -> Result<Opened, OpenError> 
     wanted.check_against(&folder, &cluster)?;
     settle(&folder, &mut cluster);
     wait_for_ports(&cluster)?;
-    lay_out(&folder, &cluster, &wanted.journal)?;
+    lay_out(&folder, &cluster, &wanted.settings)?;
     cluster.write(&folder)?;
     Ok(Opened {
         folder,
@@ -234,14 +233,14 @@ fn wait_for_ports(cluster: &ClusterFile) -> Result<(), OpenError> {
 }
 
 /// Folders and configuration files; a file that is there keeps the user's edits.
-fn lay_out(folder: &Path, cluster: &ClusterFile, journal: &Journal) -> Result<(), OpenError> {
+fn lay_out(folder: &Path, cluster: &ClusterFile, settings: &Settings) -> Result<(), OpenError> {
     for group in &cluster.groups {
         make_folder(&plan::lease_folder(folder, &group.name))?;
         for (ordinal, broker) in group.brokers.iter().enumerate() {
             make_folder(&broker.data_dir)?;
             let file = plan::broker_folder(folder, &group.name, &broker.name).join("broker.toml");
             if !file.exists() {
-                let text = plan::broker_config(group, ordinal, journal.clone()).to_toml();
+                let text = plan::broker_config(group, ordinal, settings).to_toml();
                 std::fs::write(&file, text).map_err(|error| OpenError::Io { path: file, error })?;
             }
         }

@@ -15,7 +15,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use crate::config::{
-    Addresses, Auth, Config, Election, Journal, Member, SystemUsage, Timing, Transports,
+    Addresses, Auth, Config, Election, Journal, Member, SystemUsage, Testing, Timing, Transports,
 };
 use crate::supervisor::cluster_file::{BrokerAddresses, BrokerEntry, ClusterFile, GroupEntry};
 
@@ -40,6 +40,15 @@ pub(crate) struct Shape {
     pub(crate) replicas: u8,
     /// First port.
     pub(crate) base_port: u16,
+}
+
+/// What the configuration of each new broker says besides names and addresses.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Settings {
+    /// `[journal]`
+    pub(crate) journal: Journal,
+    /// `[testing]`
+    pub(crate) testing: Testing,
 }
 
 /// What is wrong with a shape. Fatal: the user must choose another.
@@ -136,7 +145,7 @@ const fn loopback(port: u16) -> SocketAddr {
 
 /// The configuration of one broker. Paths are relative to its file, so that the folder can be
 /// moved.
-pub(crate) fn broker_config(group: &GroupEntry, ordinal: usize, journal: Journal) -> Config {
+pub(crate) fn broker_config(group: &GroupEntry, ordinal: usize, settings: &Settings) -> Config {
     let broker = &group.brokers[ordinal];
     let parse = |address: &str| {
         address
@@ -165,11 +174,12 @@ pub(crate) fn broker_config(group: &GroupEntry, ordinal: usize, journal: Journal
                 peers: member.addresses.peers.clone(),
             })
             .collect(),
-        journal,
+        journal: settings.journal.clone(),
         system_usage: SystemUsage::default(),
         transports: Transports::default(),
         auth: Auth::default(),
         timing: Timing::default(),
+        testing: settings.testing,
     }
 }
 
@@ -261,7 +271,7 @@ mod tests {
         let cluster = SHAPE.plan(Path::new("/d"));
         for group in &cluster.groups {
             for ordinal in 0..3 {
-                let config = broker_config(group, ordinal, Journal::default());
+                let config = broker_config(group, ordinal, &Settings::default());
                 let file = Path::new("/d/a/a-0/broker.toml");
                 let read = Config::parse(&config.to_toml(), file).unwrap();
                 assert_eq!(read.broker_name, group.brokers[ordinal].name);

@@ -1,4 +1,4 @@
-//! Asking a broker's metrics port for `/status`.
+//! Asking a broker's metrics port for `/status`, or for one figure of `/metrics`.
 //!
 //! A plain HTTP/1.1 GET: one request a connection, the whole answer, with a time limit and a limit
 //! on its size. Fields that this version does not know are ignored, those that are missing have
@@ -162,7 +162,25 @@ pub(crate) enum StatusError {
 
 /// The status of the broker whose metrics port that is.
 pub(crate) async fn fetch(address: &str) -> Result<BrokerStatus, StatusError> {
-    let answer = match tokio::time::timeout(STATUS_TIMEOUT, get(address, "/status")).await {
+    let body = fetch_page(address, "/status").await?;
+    serde_json::from_slice(&body).map_err(|error| StatusError::Answer {
+        address: address.to_owned(),
+        text: error.to_string(),
+    })
+}
+
+/// One counter or gauge without labels of `/metrics`, such as `tandemmq_epoch`.
+pub(crate) async fn fetch_metric(address: &str, name: &str) -> Result<u64, StatusError> {
+    let body = fetch_page(address, "/metrics").await?;
+    let found = metric_of(&String::from_utf8_lossy(&body), name);
+    found.ok_or_else(|| StatusError::Answer {
+        address: address.to_owned(),
+        text: format!("its page has no {name}"),
+    })
+}
+
+async fn fetch_page(address: &str, path: &str) -> Result<Vec<u8>, StatusError> {
+    let answer = match tokio::time::timeout(STATUS_TIMEOUT, get(address, path)).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => {
             return Err(StatusError::Io {
@@ -175,12 +193,17 @@ pub(crate) async fn fetch(address: &str) -> Result<BrokerStatus, StatusError> {
     if answer.starts_with(STARTING) {
         return Err(StatusError::Starting);
     }
-    let wrong = |text: String| StatusError::Answer {
+    let body = body_of(&answer).map_err(|text| StatusError::Answer {
         address: address.to_owned(),
         text,
-    };
-    let body = body_of(&answer).map_err(wrong)?;
-    serde_json::from_slice(body).map_err(|error| wrong(error.to_string()))
+    });
+    Ok(body?.to_vec())
+}
+
+fn metric_of(page: &str, name: &str) -> Option<u64> {
+    let mut lines = page.lines().filter_map(|line| line.split_once(' '));
+    let (_, value) = lines.find(|(key, _)| *key == name)?;
+    value.trim().parse().ok()
 }
 
 async fn get(address: &str, path: &str) -> std::io::Result<Vec<u8>> {
@@ -225,6 +248,13 @@ mod tests {
         assert_eq!(status.offsets.committed, 2);
         assert_eq!(status.members[0].lag, Some(2));
         assert_eq!(status.destinations[0].in_flight, 1);
+    }
+
+    #[test]
+    fn a_metric_is_found_by_its_whole_name() {
+        let page = "# HELP tandemmq_x\ntandemmq_x_more 1\ntandemmq_x 2\n# EOF\n";
+        assert_eq!(metric_of(page, "tandemmq_x"), Some(2));
+        assert_eq!(metric_of(page, "tandemmq_y"), None);
     }
 
     #[test]

@@ -8,13 +8,10 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use rustix::process::Signal;
 use tandemmq_wire::stomp::Frame;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use crate::cli::bench::throughput::BODY_BYTES;
-use crate::stomp_client::sender::{self, Source, Unknown};
-use crate::stomp_client::{Connection, HeartBeat, body_of};
+use crate::stomp_client::{Connection, HeartBeat};
 use crate::supervisor::local_group::LocalGroup;
 use crate::supervisor::observe::GroupView;
 
@@ -22,7 +19,7 @@ use crate::supervisor::observe::GroupView;
 const DIAL_PAUSE: Duration = Duration::from_millis(10);
 
 /// A failover that takes longer has failed.
-const FAILOVER_MAX: Duration = Duration::from_secs(30);
+pub(super) const FAILOVER_MAX: Duration = Duration::from_secs(30);
 
 /// Until a killed broker is in step again.
 const RECOVERY_MAX: Duration = Duration::from_secs(60);
@@ -31,9 +28,6 @@ const RECOVERY_MAX: Duration = Duration::from_secs(60);
 const PAUSE_MAX_MS: u32 = 200;
 
 const QUEUE: &str = "/queue/BENCH.FAILOVER";
-
-/// Sends without a receipt at once while the backlog is sent.
-const FILL_WINDOW: usize = 512;
 
 /// One failover, all times from the kill on.
 #[derive(Debug, Clone, Copy)]
@@ -44,50 +38,6 @@ pub(super) struct Failover {
     pub(super) connected: Duration,
     /// It acknowledged a persistent message.
     pub(super) receipt: Duration,
-}
-
-/// Sends a backlog that nobody takes.
-pub(super) async fn fill(count: u64, group: &LocalGroup) -> anyhow::Result<()> {
-    let plan = sender::Plan {
-        count: Some(count),
-        window: FILL_WINDOW,
-        pause: Duration::ZERO,
-        receipt_timeout: FAILOVER_MAX,
-        unknown: Unknown::Leave,
-    };
-    let mut backlog = Backlog {
-        body: body_of(BODY_BYTES),
-        acknowledged: 0,
-    };
-    let (_stop, mut stopped) = watch::channel(false);
-    sender::send_all(&mut group.failover(), &plan, &mut backlog, &mut stopped).await?;
-    match backlog.acknowledged == count {
-        true => Ok(()),
-        false => bail!(
-            "of {count} messages {} have a receipt",
-            backlog.acknowledged
-        ),
-    }
-}
-
-struct Backlog {
-    body: bytes::Bytes,
-    acknowledged: u64,
-}
-
-impl Source for Backlog {
-    fn frame(&mut self, _sequence: u64) -> Frame {
-        Frame::new("SEND")
-            .header("destination", "/queue/BENCH.BACKLOG")
-            .header("persistent", "true")
-            .body(self.body.clone())
-    }
-
-    fn acknowledged(&mut self, _sequence: u64) {
-        self.acknowledged += 1;
-    }
-
-    fn refused(&mut self, _sequence: u64, _text: &str) {}
 }
 
 /// Kills so many masters.
@@ -154,7 +104,7 @@ async fn send(connection: &mut Connection) -> anyhow::Result<()> {
 }
 
 /// The first of these that takes a client.
-async fn dial(addresses: &[String]) -> anyhow::Result<Connection> {
+pub(super) async fn dial(addresses: &[String]) -> anyhow::Result<Connection> {
     let mut dials: JoinSet<Option<Connection>> = JoinSet::new();
     let mut tick = interval(DIAL_PAUSE);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -18,7 +18,7 @@ pub(super) fn cpu_time(pids: &[u32]) -> anyhow::Result<Duration> {
 }
 
 /// Resident bytes of each of these processes.
-pub(super) fn resident_bytes(pids: &[u32]) -> anyhow::Result<Vec<u64>> {
+pub(crate) fn resident_bytes(pids: &[u32]) -> anyhow::Result<Vec<u64>> {
     let mut all = Vec::new();
     for pid in pids {
         let text = read(*pid, "status")?;

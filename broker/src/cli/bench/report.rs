@@ -5,9 +5,11 @@ use std::time::Duration;
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
+use crate::cli::bench::backlog::Backlog;
 use crate::cli::bench::failover::Failover;
 use crate::cli::bench::machine::Machine;
 use crate::cli::bench::probe::Probe;
+use crate::cli::bench::queues::Queues;
 use crate::cli::bench::stats::{Spread, Summary};
 use crate::cli::bench::throughput::{BODY_BYTES, Load, Measured};
 use crate::cli::show;
@@ -33,6 +35,12 @@ pub(super) struct Report {
     pub(super) failover: Vec<Failover>,
     /// Messages that were queued meanwhile.
     pub(super) backlog: u64,
+    /// A long queue.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) queued: Option<Backlog>,
+    /// Many queues.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) queues: Option<Queues>,
 }
 
 #[derive(Debug, Serialize)]
@@ -56,6 +64,8 @@ impl Report {
             idle: Vec::new(),
             failover: Vec::new(),
             backlog: 0,
+            queued: None,
+            queues: None,
         }
     }
 
@@ -96,8 +106,11 @@ impl Report {
             self.print_throughput();
         }
         if !self.idle.is_empty() {
-            let mib = |bytes: &u64| format!("{:.1} MiB", *bytes as f64 / f64::from(1 << 20));
-            let all: Vec<String> = self.idle.iter().map(mib).collect();
+            let all: Vec<String> = self
+                .idle
+                .iter()
+                .map(|bytes| show::mebibytes(*bytes))
+                .collect();
             say!(
                 "\nIdle memory of each broker (resident): {}",
                 all.join(", ")
@@ -105,6 +118,12 @@ impl Report {
         }
         if !self.failover.is_empty() {
             self.print_failover();
+        }
+        if let Some(queued) = &self.queued {
+            queued.print();
+        }
+        if let Some(queues) = &self.queues {
+            queues.print();
         }
     }
 
@@ -134,8 +153,9 @@ impl Report {
             "p99",
             "CPU µs/msg",
             "GENERATOR µs/msg",
+            "WRITTEN B/B",
         ];
-        let mut table = show::table(&headings, &[1, 2, 3, 4, 5]);
+        let mut table = show::table(&headings, &[1, 2, 3, 4, 5, 6]);
         for row in &self.throughput {
             let of = |figure: fn(&Measured) -> f64| Spread::of(row.rounds.iter().map(figure));
             let times =
@@ -147,6 +167,7 @@ impl Report {
                 times(|measured| measured.latency.p99),
                 tenths(of(|measured| measured.cpu_micros)),
                 tenths(of(|measured| measured.generator_micros)),
+                written(&row.rounds),
             ]);
         }
         say!();
@@ -154,6 +175,10 @@ impl Report {
         say!(
             "Median of {} rounds (least – greatest).",
             self.throughput[0].rounds.len()
+        );
+        say!(
+            "WRITTEN B/B: bytes that each broker wrote to its disk for one byte of the bodies, \
+             zero-filling ahead included."
         );
     }
 
@@ -204,6 +229,16 @@ fn whole(spread: Spread) -> String {
     let [median, min, max] =
         [spread.median, spread.min, spread.max].map(|figure| show::thousands(figure as u64));
     format!("{median} ({min} – {max})")
+}
+
+/// Each broker's median.
+fn written(rounds: &[Measured]) -> String {
+    let members = rounds.first().map_or(0, |round| round.written.len());
+    let median = |member: usize| {
+        let of = rounds.iter().filter_map(|round| round.written.get(member));
+        format!("{:.1}", Spread::of(of.copied()).median)
+    };
+    (0..members).map(median).collect::<Vec<_>>().join(" ")
 }
 
 fn tenths(spread: Spread) -> String {

@@ -1,4 +1,4 @@
-//! Persistent sends: how many a second, how long each, how much CPU.
+//! Persistent sends: how many a second, how long each, how much CPU and disk.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -63,6 +63,8 @@ pub(super) struct Measured {
     pub(super) cpu_micros: f64,
     /// CPU of the generator for one message, in µs.
     pub(super) generator_micros: f64,
+    /// Bytes that each broker wrote to its disk for one byte of the bodies.
+    pub(super) written: Vec<f64>,
 }
 
 /// Measures one load for so long.
@@ -93,9 +95,9 @@ pub(super) async fn run(
         ));
     }
     tokio::time::sleep_until(window.from).await;
-    let before = Cpu::now(group)?;
+    let before = Used::now(group).await?;
     tokio::time::sleep_until(window.until).await;
-    let after = Cpu::now(group)?;
+    let after = Used::now(group).await?;
     let mut latencies = Vec::new();
     while let Some(sent) = tasks.join_next().await {
         let Sent { latencies: some } = sent??;
@@ -107,19 +109,31 @@ pub(super) async fn run(
         latency: Summary::of(&latencies),
         cpu_micros: (after.brokers - before.brokers).as_secs_f64() * 1e6 / count,
         generator_micros: (after.own - before.own).as_secs_f64() * 1e6 / count,
+        written: written_for(&before.written, &after.written, latencies.len() as u64),
     })
 }
 
-struct Cpu {
+struct Used {
     brokers: Duration,
     own: Duration,
+    written: Vec<u64>,
 }
 
-impl Cpu {
-    fn now(group: &LocalGroup) -> anyhow::Result<Self> {
+impl Used {
+    async fn now(group: &LocalGroup) -> anyhow::Result<Self> {
         Ok(Self {
             brokers: procfs::cpu_time(&group.pids())?,
             own: procfs::cpu_time(&[std::process::id()])?,
+            written: group.written_bytes().await?,
         })
     }
+}
+
+/// Bytes that each broker wrote to its disk for one byte of so many bodies.
+pub(super) fn written_for(before: &[u64], after: &[u64], messages: u64) -> Vec<f64> {
+    let payload = messages.max(1) as f64 * BODY_BYTES as f64;
+    let members = after.iter().zip(before);
+    members
+        .map(|(after, before)| after.saturating_sub(*before) as f64 / payload)
+        .collect()
 }
