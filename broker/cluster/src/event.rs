@@ -57,10 +57,6 @@ impl Frame {
 
 /// What happened outside.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "moved once; a box would cost more than the copy"
-)]
 pub enum Event {
     /// Our own connection to that broker is up: what is sent from now on travels on it.
     OutboundUp {

@@ -12,7 +12,7 @@ use tandemmq_model::{Ballot, BootNonce, Epoch, GroupId, Incarnation, MemberId, O
 pub(crate) use codec::{decode, encode};
 
 /// Version of this language. A Hello of another one closes the link.
-pub(crate) const PEER_VERSION: u8 = 1;
+pub(crate) const PEER_VERSION: u8 = 2;
 
 /// Entries of an epoch table in one message. A longer table is told from its end; the next round
 /// continues below. 1,024 entries are 16 KiB.

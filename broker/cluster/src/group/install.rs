@@ -42,6 +42,7 @@ pub(super) struct Installing {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one at a time")]
 enum Step {
     /// The piece at that position was asked for.
     Pieces {

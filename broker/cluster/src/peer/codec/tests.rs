@@ -125,6 +125,7 @@ fn all() -> Vec<Message> {
             reign: Reign::Resigning(2),
             sent_at: 123,
             committed: Offset(9),
+            appended: Offset(12),
             witness: vec![witness(), witness()],
         },
         Message::HeartbeatReply {
@@ -135,6 +136,61 @@ fn all() -> Vec<Message> {
             applied: Offset(9),
             log_state: LogState::DataLoss,
             terminating: true,
+            illness: 2,
+        },
+    ]
+    .into_iter()
+    .chain(about_lost_volumes(tail))
+    .collect()
+}
+
+fn about_lost_volumes(tail: Tail) -> Vec<Message> {
+    let (ballot, offset) = (ballot(4), Offset(11));
+    let piece = |piece| Message::CheckpointPiece {
+        ballot,
+        offset,
+        position: 5,
+        next: 6,
+        piece,
+    };
+    vec![
+        Message::Join {
+            ballot,
+            group: Founding {
+                id: GroupId(9),
+                members: vec![member(0), member(1)],
+            },
+        },
+        Message::SetAside { ballot },
+        Message::Offer {
+            ballot,
+            checkpoint: tail,
+            bytes: 12,
+        },
+        Message::FetchPiece {
+            ballot,
+            offset,
+            position: 5,
+        },
+        piece(Piece::Head(CheckpointHead {
+            offset,
+            epoch: Epoch(3),
+            crc: 7,
+            config: Bytes::from_static(b"config"),
+            epochs: Vec::new(),
+        })),
+        piece(Piece::Image(Bytes::from_static(b"image"))),
+        piece(Piece::End),
+        Message::FetchSurvivors {
+            ballot,
+            offset,
+            runs: vec![(Offset(3), 4)],
+        },
+        Message::Survivors {
+            ballot,
+            offset,
+            to: Offset(6),
+            batches: vec![batch(3)],
         },
     ]
 }
