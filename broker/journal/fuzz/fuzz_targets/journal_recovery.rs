@@ -30,6 +30,8 @@ const CONFIG: JournalConfig = JournalConfig {
     max_bytes: None,
     reserve_bytes: 4 * 1024,
     tail_bytes_max: 4 * 1024,
+    checkpoint_bytes: 64 * 1024,
+    retain_bytes: 0,
 };
 
 struct World {
@@ -80,6 +82,7 @@ impl World {
             member: ME,
             volume_id: None,
             group: None,
+            former: Vec::new(),
         };
         format(&disk, &identity).expect("a blank disk is formatted");
         let recovered = recover(&disk, &CONFIG).expect("a start").expect("a member");
@@ -168,6 +171,7 @@ impl World {
                 JournalEvent::Synced(to) => self.synced = to,
                 JournalEvent::Stored(ticket) => self.stored = ticket,
                 JournalEvent::Fatal(_) => {}
+                other => panic!("nobody asked for {other:?}"),
             }
         }
         Some(())
