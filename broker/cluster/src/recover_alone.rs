@@ -15,8 +15,8 @@ use tandemmq_journal::{
 use tandemmq_model::{Ballot, BootNonce, Epoch, GroupId, MemberId, Now, Offset, Time};
 
 use crate::config_record;
-use crate::group::quorum::Voters;
 use crate::group::configs_of;
+use crate::group::quorum::Voters;
 
 /// What a volume holds, before anything is done to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,10 +76,15 @@ fn survivor_of(
     let voters = configs_of(recovered, identity);
     let voters = voters.last().map(|(_, voters)| voters.members().to_vec());
     let others = voters.unwrap_or_default().into_iter();
-    let others = others.filter(|member| *member != identity.member).map(|member| {
-        let row = recovered.witness.iter().find(|row| row.incarnation == member.incarnation);
-        (member, row.map_or(Offset::ZERO, |row| row.matched.1))
-    });
+    let others = others
+        .filter(|member| *member != identity.member)
+        .map(|member| {
+            let row = recovered
+                .witness
+                .iter()
+                .find(|row| row.incarnation == member.incarnation);
+            (member, row.map_or(Offset::ZERO, |row| row.matched.1))
+        });
     Ok(Survivor {
         member: identity.member,
         group: group.id,
@@ -119,14 +124,21 @@ pub fn recover_alone<S: Storage>(
         boot,
     };
     disk.journal.store_control(control);
-    let crc = disk.journal.last_crc().expect("a log at rest knows its end");
+    let crc = disk
+        .journal
+        .last_crc()
+        .expect("a log at rest knows its end");
     let mut batch = BatchBuilder::new(epoch, disk.journal.appended().next(), crc);
     let alone = Voters::of(generation + 1, vec![member], Vec::new());
     batch.push(&config_record::to_record(&alone));
     disk.journal.append(batch.finish());
     disk.settle()?;
     let before = disk.journal.identity().clone();
-    let former = before.former.iter().copied().chain(before.group.map(|group| group.id));
+    let former = before
+        .former
+        .iter()
+        .copied()
+        .chain(before.group.map(|group| group.id));
     let identity = Identity {
         former: former.filter(|group| *group != new_group).collect(),
         group: Some(Founding {

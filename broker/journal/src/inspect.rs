@@ -134,7 +134,8 @@ impl Inspection {
             let stored = match control::newest(control::read(storage)?) {
                 FoundControl::Sound(stored) => Some(stored),
                 FoundControl::Restore(stored) => {
-                    report.note = Some("one copy is older or damaged: mended at a start".to_owned());
+                    report.note =
+                        Some("one copy is older or damaged: mended at a start".to_owned());
                     Some(stored)
                 }
                 FoundControl::Lost(stored) => {
@@ -218,7 +219,8 @@ impl Inspection {
         let numbers = numbers.filter(|number| *number >= manifest.log_from && !old(number));
         let mut end = None::<Offset>;
         for number in numbers {
-            let mut report = FileReport::new(storage, &segment::name(number), "segment of the log")?;
+            let mut report =
+                FileReport::new(storage, &segment::name(number), "segment of the log")?;
             let mut last = end;
             walk(storage, &mut report, each, |_, base| {
                 let follows = last.is_none_or(|last| base == last.next());
@@ -231,7 +233,9 @@ impl Inspection {
                 continue;
             };
             if end.is_some_and(|end| first != end.next()) {
-                report.wrong(format!("begins with {first}, the log before it ends elsewhere"));
+                report.wrong(format!(
+                    "begins with {first}, the log before it ends elsewhere"
+                ));
             }
             if end.is_none() {
                 self.log.0 = Offset(first.0 - 1);
@@ -252,7 +256,9 @@ impl Inspection {
         let (end, durable) = (self.log.1, self.durable);
         let last = self.files.last_mut();
         if let Some(last) = last.filter(|_| end < durable) {
-            last.wrong(format!("the log ends at {end} and was synced up to {durable}"));
+            last.wrong(format!(
+                "the log ends at {end} and was synced up to {durable}"
+            ));
         }
     }
 }

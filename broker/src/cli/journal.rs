@@ -80,8 +80,8 @@ fn open(dir: &Path) -> anyhow::Result<(FileStorage, Option<File>)> {
     {
         bail!("{}: a broker uses it; stop it first", dir.display());
     }
-    let storage =
-        FileStorage::open(&journal).with_context(|| format!("cannot open {}", journal.display()))?;
+    let storage = FileStorage::open(&journal)
+        .with_context(|| format!("cannot open {}", journal.display()))?;
     Ok((storage, lock))
 }
 
@@ -90,13 +90,19 @@ fn verify(args: &Verify) -> CliResult {
     let mut records = 0_u64;
     let found = inspect(&storage, &mut |_, _, _, _| records += 1).map_err(|e| anyhow!(e))?;
     print_member(&found);
-    let mut files = table(&["FILE", "WHAT", "FIRST", "LAST", "PARTS", "BYTES", "STATE"], &[2, 3, 4, 5]);
+    let mut files = table(
+        &["FILE", "WHAT", "FIRST", "LAST", "PARTS", "BYTES", "STATE"],
+        &[2, 3, 4, 5],
+    );
     for file in &found.files {
         let (first, last) = file.span.map_or_else(Default::default, |(first, last)| {
             (first.to_string(), last.to_string())
         });
         let note = file.note.as_ref().map(|note| format!("ok; {note}"));
-        let state = file.problem.as_ref().map(|problem| format!("DAMAGED: {problem}"));
+        let state = file
+            .problem
+            .as_ref()
+            .map(|problem| format!("DAMAGED: {problem}"));
         files.add_row([
             file.name.clone(),
             file.what.to_owned(),
@@ -112,8 +118,15 @@ fn verify(args: &Verify) -> CliResult {
         say!("set aside: {name}");
     }
     let problems = found.problems().count();
-    say!("{} records are kept; {problems} files are damaged", show::thousands(records));
-    Ok(if problems == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    say!(
+        "{} records are kept; {problems} files are damaged",
+        show::thousands(records)
+    );
+    Ok(if problems == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn print_member(found: &Inspection) {
@@ -130,7 +143,11 @@ fn print_member(found: &Inspection) {
         }
     }
     if let Some(control) = &found.control {
-        say!("promised {}, log state {:?}", control.promise, control.log_state);
+        say!(
+            "promised {}, log state {:?}",
+            control.promise,
+            control.log_state
+        );
     }
     let checkpoint = found.checkpoint.map(|at| at.to_string());
     say!(
@@ -150,10 +167,15 @@ fn dump(args: &Dump) -> CliResult {
             return;
         }
         printed += 1;
-        let kind = RecordKind::from_u8(record.kind)
-            .map_or_else(|| format!("kind {}", record.kind), |kind| format!("{kind:?}"));
+        let kind = RecordKind::from_u8(record.kind).map_or_else(
+            || format!("kind {}", record.kind),
+            |kind| format!("{kind:?}"),
+        );
         let text = beginning(&record.body);
-        open = show::line(&format!("{offset} {epoch} {kind} {} {text}", record.body.len()));
+        open = show::line(&format!(
+            "{offset} {epoch} {kind} {} {text}",
+            record.body.len()
+        ));
     })
     .map_err(|e| anyhow!(e))?;
     Ok(ExitCode::SUCCESS)

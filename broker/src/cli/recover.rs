@@ -54,8 +54,15 @@ struct Target {
 pub(super) async fn run(args: Args) -> CliResult {
     let cluster = ClusterFile::read(&args.dir)?;
     let Some((group, _)) = cluster.find(&args.survivor) else {
-        let names: Vec<&str> = cluster.brokers().map(|broker| broker.name.as_str()).collect();
-        let text = format!("--survivor {}: allowed are {}", args.survivor, names.join(", "));
+        let names: Vec<&str> = cluster
+            .brokers()
+            .map(|broker| broker.name.as_str())
+            .collect();
+        let text = format!(
+            "--survivor {}: allowed are {}",
+            args.survivor,
+            names.join(", ")
+        );
         return Err(CliError::Usage(text));
     };
     let group = group.clone();
@@ -67,7 +74,8 @@ pub(super) async fn run(args: Args) -> CliResult {
     let answering = answering(&cluster, &group, &args.survivor).await;
     describe(&args, &group, &survivor);
     if answering.len() > group.brokers.len() / 2 {
-        let text = "a majority of the group answers, so nothing is lost and nothing to be recovered";
+        let text =
+            "a majority of the group answers, so nothing is lost and nothing to be recovered";
         return Err(anyhow!("{text}: {}", answering.join(", ")).into());
     }
     if !args.accept_data_loss {
@@ -91,8 +99,8 @@ pub(super) async fn run(args: Args) -> CliResult {
 fn open(args: &Args, group: &GroupEntry) -> anyhow::Result<Target> {
     let folder = broker_folder(&args.dir, &group.name, &args.survivor);
     let config = Config::load(&folder.join("broker.toml"))?;
-    let lock = lock(&config.data_dir)
-        .with_context(|| format!("{} must be stopped", args.survivor))?;
+    let lock =
+        lock(&config.data_dir).with_context(|| format!("{} must be stopped", args.survivor))?;
     let journal = config.data_dir.join("journal");
     let storage = FileStorage::open(&journal)
         .with_context(|| format!("cannot open the journal in {}", journal.display()))?;
@@ -173,9 +181,15 @@ fn describe(args: &Args, group: &GroupEntry, survivor: &Survivor) {
     }
     if most > last {
         let count = most.0 - last.0;
-        say!("Lost for sure: {count} records that others have acknowledged and {} lacks.", args.survivor);
+        say!(
+            "Lost for sure: {count} records that others have acknowledged and {} lacks.",
+            args.survivor
+        );
     }
-    say!("Lost perhaps: whatever the others acknowledged after {} heard of them last.", args.survivor);
+    say!(
+        "Lost perhaps: whatever the others acknowledged after {} heard of them last.",
+        args.survivor
+    );
 }
 
 /// The swap names the revision that was read before anybody was asked.
@@ -186,7 +200,12 @@ fn swap_group(
     survivor: &Survivor,
     seen: Epoch,
 ) -> anyhow::Result<()> {
-    if lease.record.group.as_ref().is_some_and(|group| group.id == new) {
+    if lease
+        .record
+        .group
+        .as_ref()
+        .is_some_and(|group| group.id == new)
+    {
         return Ok(()); // Swapped by a recovery that did not end.
     }
     let record = LeaseRecord {
@@ -208,7 +227,9 @@ fn swap_group(
     };
     match store.call(swap) {
         LeaseAnswer::Ok(_) => Ok(()),
-        LeaseAnswer::Conflict => bail!("the lease has changed meanwhile: somebody lives. Nothing was changed"),
+        LeaseAnswer::Conflict => {
+            bail!("the lease has changed meanwhile: somebody lives. Nothing was changed")
+        }
         other => bail!("the lease cannot be written: {other:?}. Nothing was changed"),
     }
 }

@@ -82,10 +82,10 @@ impl Group {
         }
     }
 
-    /// A master with an ill disk hands over to a member in step whose disk is better.
-    pub(super) fn hand_over_ill(&mut self, now: Now, own: u8) {
-        let better = |ordinal: &u8| self.peer(*ordinal).is_some_and(|peer| peer.illness < own);
-        let target = self.best_target().filter(better);
+    /// A master with an ill disk hands over to a member in step whose disk is well.
+    pub(super) fn hand_over_ill(&mut self, now: Now) {
+        let well = |ordinal: &u8| self.peer(*ordinal).is_some_and(|peer| peer.illness == 0);
+        let target = self.best_target().filter(well);
         let target = target.filter(|target| self.is_in_step(now, *target));
         if self.leaving.is_none() && target.is_some() {
             self.notice("handing over: the disk of this broker is full or slow".to_owned());

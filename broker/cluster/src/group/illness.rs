@@ -1,7 +1,7 @@
 //! A disk that is full or slow, while others are well: the master hands over (row 17).
 //!
-//! Only to a member in step whose disk is better, so two ill members do not pass the reign to and
-//! fro. A disk that does nothing at all is another matter: its master stands down at once (H13).
+//! Only after a while, and to a member in step whose disk is well, so that members that fill up at
+//! the same time do not pass the reign to and fro. A disk that does nothing at all is another matter: its master stands down at once (H13).
 
 use std::time::Duration;
 
@@ -16,10 +16,16 @@ const SLOW_OPERATION: Duration = Duration::from_secs(1);
 /// Only slow operations for so long: the disk is slow, it did not hiccup.
 const SLOW_FOR: Duration = Duration::from_secs(10);
 
+/// Ill for so long before the reign changes: consumers may make room meanwhile, and the others may
+/// be about to say the same.
+const ILL_FOR: Duration = Duration::from_secs(10);
+
 #[derive(Debug, Default)]
 pub(super) struct Illness {
     /// All operations since then were slow.
     slow_since: Option<Time>,
+    /// The master has been ill since then.
+    ill_since: Option<Time>,
 }
 
 impl Illness {
@@ -48,9 +54,14 @@ impl Illness {
 
 impl Group {
     pub(super) fn hand_over_if_ill(&mut self, now: Now) {
-        let own = self.illness.degree(now, self.journal.space());
-        if own > 0 && self.master().is_some_and(|master| master.serving) {
-            self.hand_over_ill(now, own);
+        if self.illness.degree(now, self.journal.space()) == 0 {
+            self.illness.ill_since = None;
+            return;
+        }
+        let since = *self.illness.ill_since.get_or_insert(now.boot);
+        let serves = self.master().is_some_and(|master| master.serving);
+        if serves && now.boot.since(since) > ILL_FOR {
+            self.hand_over_ill(now);
         }
     }
 }
