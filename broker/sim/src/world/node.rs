@@ -167,6 +167,11 @@ impl Node {
         }
     }
 
+    /// Its journal's limits from the next start on.
+    pub(crate) fn set_journal(&mut self, plan: &Plan) {
+        self.config.journal = journal_config(plan);
+    }
+
     /// What a power cut of this moment would leave: promise and last synced offset.
     pub(crate) fn would_survive(&self, plan: &Plan) -> (Ballot, Offset) {
         self.disk.would_survive(&journal_config(plan))
@@ -188,6 +193,13 @@ impl Node {
                 .iter()
                 .map(|row| (row.epoch, row.first))
                 .collect(),
+            log_start: journal.log_start(),
+            checkpoint: journal.newest_checkpoint().map(|(offset, _)| offset),
+            founders: journal
+                .identity()
+                .group
+                .as_ref()
+                .map_or_else(Vec::new, |group| group.members.clone()),
         })
     }
 }
@@ -261,7 +273,8 @@ impl World {
                 .start(node as u8, incarnation, &config)
             {
                 Ok(started) => started,
-                Err(_) if self.nodes[node].disk.has_failed() => {
+                // A full disk has no room for what a start writes either.
+                Err(_) if self.nodes[node].disk.has_failed() || self.nodes[node].disk.is_full() => {
                     let wait = self.streams.names.millis(50, 500);
                     return self.agenda.after(wait, Happening::Start { node });
                 }
@@ -271,7 +284,7 @@ impl World {
                 }
             };
         let (promise, log_state) = (recovered.control.promise, recovered.control.log_state);
-        let judged = self.group.started(node, promise, log_state);
+        let judged = self.group.started(node, member, promise, log_state);
         self.judge(judged);
         self.counts.starts += 1;
         let now = self.agenda.now();
@@ -451,8 +464,8 @@ pub(crate) fn journal_config(plan: &Plan) -> JournalConfig {
         max_bytes: None,
         reserve_bytes: u64::from(plan.segment_bytes),
         tail_bytes_max: 64 * 1024,
-        checkpoint_bytes: u64::from(plan.segment_bytes) / 2,
-        retain_bytes: 2 * u64::from(plan.segment_bytes),
+        checkpoint_bytes: plan.checkpoint_bytes,
+        retain_bytes: plan.retain_bytes,
     }
 }
 
