@@ -84,8 +84,12 @@ crate::mutations! {
         accusedvotes,
         /// Row 18: formatted anew although no quorum without it is confirmed.
         formatearly,
+        /// Row 18: old acks confirm, of members that may stand by another master now.
+        formatstale,
         /// Row 18: a quorum that has the EpochStart confirms, whatever else is committed.
         formatatstart,
+        /// Row 18: a master goes on counting what the volume that is set aside acked.
+        countsaside,
         /// Row 18: the new volume keeps the incarnation.
         formatkeeps,
         /// Row 18: the new incarnation inherits the promise.

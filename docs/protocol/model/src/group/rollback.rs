@@ -61,7 +61,8 @@ impl Model {
         me.acts() && !(hears && state.rollbacks > 0 && self.is_accused(state))
     }
 
-    /// Has this master a quorum without the accused, which has all that is committed?
+    /// Has this master a quorum without the accused, which stands by it now and has all that is
+    /// committed? What it acked before it promised another says nothing.
     fn confirms(&self, state: &State, m: usize) -> bool {
         let me = &state.members[m];
         if me.role != Role::Master || !self.reigns(state, me) {
@@ -73,7 +74,14 @@ impl Model {
         } else {
             state.committed[b] as usize
         };
-        let has = |v: &usize| *v == m || state.acks[b][*v] as usize >= least;
+        let stands_by = |other: &Member| {
+            let clean = !other.repair && self.has_vote(other);
+            clean && other.promise == me.acting && other.in_step_to() as usize >= least
+        };
+        let has = |v: &usize| {
+            let acked = self.mutations.formatstale && state.acks[b][*v] as usize >= least;
+            *v == m || acked || stands_by(&state.members[*v])
+        };
         let who = bits((0..self.members).filter(|v| *v != ROLLED && has(v)));
         self.is_quorum(who, self.config(me))
     }
@@ -110,6 +118,10 @@ impl Steps<'_> {
         }
         let mut to = *self.from;
         let kept = me.synced_log();
+        if !mutations.countsaside {
+            // What it acked counts no more, or a later commit would need its bytes.
+            to.acks.iter_mut().for_each(|acks| acks[m] = 0);
+        }
         to.members[m] = Member::NEW;
         to.members[m].standing = Standing::SetAside;
         to.members[m].log = kept;
