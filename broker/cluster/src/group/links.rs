@@ -5,7 +5,7 @@
 
 use bytestring::ByteString;
 use tandemmq_journal::{LogState, Witness};
-use tandemmq_model::{BootNonce, GroupId, Incarnation, MemberId, Now, Offset};
+use tandemmq_model::{BootNonce, GroupId, Incarnation, MemberId, Now, Offset, Time};
 
 use super::Group;
 use crate::config::PeerConfig;
@@ -30,6 +30,8 @@ pub(super) struct Peer {
     pub(super) member: Option<MemberId>,
     /// The group that it last spoke for.
     group: Option<GroupId>,
+    /// Its word counts no more since then.
+    pub(super) unsound_since: Option<Time>,
     /// How ill its disk is.
     pub(super) illness: u8,
     /// What it said of itself last.
@@ -52,6 +54,7 @@ impl Peer {
             process: None,
             member: None,
             group: None,
+            unsound_since: None,
             illness: 0,
             log_state: LogState::Clean,
             terminating: false,
@@ -74,6 +77,15 @@ impl Peer {
     /// It is of that group.
     pub(super) fn is_ours(&self, group: Option<GroupId>) -> bool {
         self.group.is_some() && self.group == group
+    }
+
+    /// Notes since when it does not count.
+    pub(super) fn note_soundness(&mut self, now: Now) {
+        if self.is_sound() {
+            self.unsound_since = None;
+        } else {
+            self.unsound_since.get_or_insert(now.boot);
+        }
     }
 
     /// True of a member whose acks and votes count.

@@ -93,7 +93,10 @@ impl Group {
     // === row 15d ===
 
     /// Tells blank volumes in the places of lost ones to join, and accused ones to make way.
-    pub(super) fn call_the_lost(&mut self) {
+    pub(super) fn call_the_lost(&mut self, now: Now) {
+        for peer in &mut self.peers {
+            peer.note_soundness(now);
+        }
         let Some(ballot) = self.master().filter(|m| m.serving).map(|m| m.ballot) else {
             return;
         };
@@ -150,18 +153,22 @@ impl Group {
 
     // === row 18 ===
 
-    /// A quorum without that place has all that is committed.
+    /// A quorum without that place has all that is committed, and answered this ballot after that
+    /// place ceased to count.
     fn have_all_without(&self, ordinal: u8) -> bool {
         let (Some(master), Some(voters)) = (self.master(), &self.voters) else {
             return false;
         };
+        let since = self.peer(ordinal).and_then(|peer| peer.unsound_since);
         let own = (self.journal.synced() >= self.committed).then_some(self.me.incarnation);
         let others = self.peers.iter().filter_map(|peer| {
             let progress = master.progress.get(&peer.ordinal)?;
             let counts = peer.ordinal != ordinal && peer.is_sound();
+            let asked = progress.answered;
+            let stands = asked.is_some_and(|asked| since.is_some_and(|since| asked > since));
             let has_all = progress.matched >= self.committed;
             peer.member
-                .filter(|_| counts && has_all)
+                .filter(|_| counts && stands && has_all)
                 .map(|member| member.incarnation)
         });
         voters.is_quorum(own.into_iter().chain(others))
