@@ -91,6 +91,7 @@ fn group() -> (Group, Member) {
         group
             .observe(usize::from(node), view, &log)
             .expect("slaves with records only");
+        group.told_ack(usize::from(node), member(node), ballot(1, 0), Offset(2));
     }
     group
         .observe(0, log.view(0, Role::Master, 1, 2), &log)
