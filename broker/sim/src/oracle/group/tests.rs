@@ -258,6 +258,7 @@ fn one_frame_committed_twice_is_seen() {
         batches: vec![builder.finish()],
     };
     let mut view = log.view(0, Role::Master, 1, 2);
+    view.founders.truncate(1);
     view.offsets = Offsets {
         appended: Offset(2),
         synced: Offset(2),
