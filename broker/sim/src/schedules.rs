@@ -160,8 +160,6 @@ schedules! {
         "the next one offers its own";
     r12::f15_a_checkpoint_that_is_replaced_in_the_middle_does_no_harm, 3,
         "the master makes newer ones while pieces are out";
-    r12::h23_a_longer_stale_log_gives_way_to_a_checkpoint, 3,
-        "an older epoch's tail beyond the checkpoint of a compacted group";
     r13::r13_a_wiped_master_comes_back_as_a_new_voter, 3,
         "learner, joint Config, final Config";
     r13::r13_a_learner_that_dies_at_any_step_of_its_join_joins, 3,

@@ -87,34 +87,3 @@ pub(super) fn f15_a_checkpoint_that_is_replaced_in_the_middle_does_no_harm(
     stage.must(installs(stage) > 0, "it installed one of them")?;
     stage.finish()
 }
-
-/// H23: a longer stale log of an older epoch, and a group that has compacted.
-pub(super) fn h23_a_longer_stale_log_gives_way_to_a_checkpoint(stage: &mut Stage) -> Judged {
-    stage.world.make_journals_small();
-    let old = stage.master(None)?;
-    stage.produce(3)?;
-    stage.in_step()?;
-    stage.frames(Kind::Append, old, None, Verdict::Drop);
-    stage.offer(60);
-    stage.until("the old master alone has a long tail", |world| {
-        world.nodes[old]
-            .machine()
-            .is_some_and(|m| m.offsets().synced.0 > m.offsets().committed.0 + 40)
-    })?;
-    stage.kill(old);
-    stage.frames_pass();
-    let next = stage.master(Some(old))?;
-    let end = stage.offsets(next).appended;
-    for _ in 0..40 {
-        if stage.log_start(next) > end {
-            break;
-        }
-        stage.offer_large(10, 1_000);
-        stage.pass(300)?;
-    }
-    stage.must(stage.log_start(next) > end, "the group has compacted")?;
-    stage.start(old);
-    stage.until("all are in step", |world| world.out_of_step().is_none())?;
-    stage.must(installs(stage) > 0, "the stale log gave way")?;
-    stage.finish()
-}
