@@ -103,9 +103,13 @@ impl Faults {
                 Err(text) => tracing::warn!("{FILE}: {text}"),
             }
         }
-        let answer = *now;
-        now.sync_fails = false;
-        answer
+        *now
+    }
+
+    /// Whether this sync is the one that fails.
+    fn take_sync_failure(&self) -> bool {
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut now.sync_fails)
     }
 
     fn take_lines(&self) -> Vec<String> {
@@ -172,7 +176,8 @@ impl<S: Storage> FaultyStorage<S> {
     }
 
     fn check_sync(&self, name: &str) -> Result<(), StorageError> {
-        match self.change().sync_fails {
+        self.change();
+        match self.faults.take_sync_failure() {
             true => Err(StorageError::Io(format!(
                 "fdatasync of {name} failed, as {FILE} asked"
             ))),
@@ -261,6 +266,7 @@ mod tests {
         let storage = FaultyStorage::new(MemStorage::new(), folder.path());
         storage.create("a").unwrap();
         Fault::FailSync.ask(folder.path()).unwrap();
+        storage.write_at("a", 0, b"1").unwrap();
         assert!(matches!(storage.sync("a"), Err(StorageError::Io(_))));
         assert!(storage.sync("a").is_ok());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
