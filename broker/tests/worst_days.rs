@@ -13,7 +13,8 @@ struct Dose {
     wipes: &'static str,
     roll_backs: &'static str,
     bit_flips: &'static str,
-    trouble: &'static str,
+    stall: &'static str,
+    full: &'static str,
     lag_messages: &'static str,
     kills_during_catch_up: &'static str,
 }
@@ -23,7 +24,8 @@ const SHORT: Dose = Dose {
     wipes: "2",
     roll_backs: "2",
     bit_flips: "40",
-    trouble: "5s",
+    stall: "5s",
+    full: "14s",
     lag_messages: "20000",
     kills_during_catch_up: "2",
 };
@@ -33,7 +35,8 @@ const FULL: Dose = Dose {
     wipes: "20",
     roll_backs: "20",
     bit_flips: "2000",
-    trouble: "10s",
+    stall: "10s",
+    full: "30s",
     lag_messages: "1000000",
     kills_during_catch_up: "10",
 };
@@ -87,12 +90,12 @@ fn flipped_bits_are_repaired_or_change_nothing() {
 
 #[test]
 fn a_disk_that_hangs_stops_nobody_else() {
-    chaos(&["--stall-disk", dose().trouble]);
+    chaos(&["--stall-disk", dose().stall]);
 }
 
 #[test]
 fn a_disk_that_is_full_stops_nobody_else() {
-    chaos(&["--full-disk", dose().trouble]);
+    chaos(&["--full-disk", dose().full]);
 }
 
 #[test]

@@ -55,6 +55,8 @@ pub(crate) struct BrokerStatus {
     pub(crate) master: Option<MasterStatus>,
     /// The group's brokers as it sees them.
     pub(crate) members: Vec<MemberStatus>,
+    /// Whole checks of its files for damage since it started.
+    pub(crate) disk_checks: u64,
     /// Digest of what the engine holds at `applied`, in hexadecimal.
     pub(crate) state_digest: String,
     /// Destinations.

@@ -13,7 +13,7 @@ use crate::cli::chaos::{
     bit_flips, catch_up, disk_trouble, journal_full, kill, lag, power_cuts, roll_back, stop, swap,
     wipe, wipe_majority,
 };
-use crate::config::{ByteSize, Journal, Testing, TestingDisk};
+use crate::config::{ByteSize, Journal, Testing, TestingDisk, Timing};
 use crate::supervisor::local_group::LocalGroup;
 use crate::supervisor::plan::Settings;
 
@@ -23,6 +23,12 @@ const SEGMENT_BYTES: u64 = 1 << 20;
 
 /// The least reserve that a broker takes.
 const RESERVE_BYTES: u64 = 8 << 20;
+
+/// Little log is kept for a slave that lags, so that one does get a checkpoint.
+const RETAIN_BYTES: u64 = 8 << 20;
+
+/// Between two checks of a MiB for damage: a whole check takes a second or less, not minutes.
+const SCRUB_MS: u64 = 10;
 
 /// `journal.maxBytes` of the phase that fills it: some seconds of a fast producer.
 const FULL_BYTES: u64 = 48 << 20;
@@ -188,6 +194,11 @@ impl Phase {
                 max_bytes,
                 segment_bytes: ByteSize(SEGMENT_BYTES),
                 reserve_bytes: ByteSize(RESERVE_BYTES),
+                retain_bytes: ByteSize(RETAIN_BYTES),
+            },
+            timing: Timing {
+                scrub_ms: SCRUB_MS,
+                ..Timing::default()
             },
             testing: Testing { disk },
         })

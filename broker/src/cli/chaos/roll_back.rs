@@ -1,7 +1,7 @@
 //! A member gets an older state of its volume back, as from a snapshot or a backup: it must never
 //! count as the member that it was, and come back as another one.
 
-use crate::cli::chaos::trial::Trial;
+use crate::cli::chaos::trial::{Trial, WHOLE_MAX};
 use crate::cli::chaos::volume;
 use crate::cli::chaos::wipe::incarnation;
 use crate::cli::judged::Proof;
@@ -31,6 +31,7 @@ pub(super) async fn run(trial: &mut Trial<'_>, times: u32) -> anyhow::Result<()>
         trial.wait_for_receipts(FORGOTTEN).await?;
         let before = incarnation(&trial.group.view().await, &broker);
         trial.group.kill_and_hold(member).await;
+        forget(trial, &broker).await?;
         trial.load.run.begin_outage(Proof::NewMessage);
         volume::restore(&data, &copy)?;
         trial.group.start(member).await;
@@ -57,6 +58,20 @@ pub(super) async fn run(trial: &mut Trial<'_>, times: u32) -> anyhow::Result<()>
         trial.random_pause().await;
     }
     Ok(())
+}
+
+/// Until a master's picture was made without it: an older one says nothing about its return.
+async fn forget(trial: &Trial<'_>, broker: &str) -> anyhow::Result<()> {
+    let forgotten = |view: &GroupView| {
+        let status = view.master_view().and_then(|master| master.status.as_ref());
+        status.is_some_and(|status| {
+            let mut members = status.members.iter();
+            members.any(|member| member.name == broker && !member.in_sync)
+        })
+    };
+    let what = format!("a master without {broker}");
+    let waited = trial.group.wait_for(&what, WHOLE_MAX, forgotten).await;
+    waited.map(|_| ())
 }
 
 /// How the member that it was still counts, if it does.

@@ -18,11 +18,11 @@ use crate::supervisor::observe::{BrokerView, GroupView};
 const RECEIPT_MAX: Duration = Duration::from_secs(60);
 
 /// Until every broker is in step again after a restart.
-const WHOLE_MAX: Duration = Duration::from_secs(60);
+pub(super) const WHOLE_MAX: Duration = Duration::from_secs(60);
 
 /// Until every member votes again after it lost its volume or was damaged: a transfer of what the
 /// group holds on a machine that is busy otherwise.
-pub(super) const SOUND_MAX: Duration = Duration::from_secs(120);
+const SOUND_MAX: Duration = Duration::from_secs(120);
 
 /// Between two looks at the group while it is waited for.
 const LOOK_PAUSE: Duration = Duration::from_millis(20);
