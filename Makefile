@@ -27,6 +27,7 @@ MUTANTS := CARGO_TARGET_DIR=$(MUTANTS_DIR) cargo run --locked --release -p sim-m
 MODEL_MANIFEST := docs/protocol/model/Cargo.toml
 MODEL := CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/model cargo run --locked --release --quiet --manifest-path $(MODEL_MANIFEST) --
 CHAOS := $(CARGO_TEST) -p tandemmq --test chaos
+WORST_DAYS := $(CARGO_TEST) -p tandemmq --test worst_days
 CLIENTS := $(CACHE_DIR)/clients
 # All test programs of the binary: --all-targets leaves out those that plain `cargo test` does not run.
 PROCESS_TESTS := $(notdir $(basename $(wildcard broker/tests/*.rs)))
@@ -37,8 +38,8 @@ OUTSIDE := $(MODEL_MANIFEST) $(wildcard $(addsuffix /Cargo.toml,$(FUZZ_DIRS)))
 STAGES := $(CACHE_DIR)/stages
 STAGE := STAGES=$(STAGES) tools/stage
 
-.PHONY: help build demo test fmt fmt-check clippy unit doc sim mutants chaos clients full-disk bench \
-	model model-small fuzz deny prerequisites clean-cache
+.PHONY: help build demo test fmt fmt-check clippy unit doc sim mutants chaos worst-days worst-days-short soak \
+	clients full-disk bench model model-small fuzz deny prerequisites clean-cache
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +62,7 @@ test: ## every check that needs no privilege, with the time of each
 	@$(STAGE) "simulator" $(MAKE) sim SEEDS=100
 	@$(STAGE) "mutants" $(MAKE) mutants
 	@$(STAGE) "chaos, short" $(MAKE) chaos KILLS=10
+	@$(STAGE) "worst days, short" $(MAKE) worst-days-short
 	@$(STAGE) "real clients, short" $(MAKE) clients KILLS=5
 	@$(STAGE) "fuzz, short" $(MAKE) fuzz FUZZ_SECONDS=20
 	@STAGES=$(STAGES) tools/stage --summary
@@ -97,6 +99,16 @@ chaos: ## real processes, killed and stopped under load, full disks (as root): K
 	KILLS=$(KILLS) $(CHAOS) -- --nocapture --test-threads=1
 	@# The short form is part of `make test`, which needs no privilege.
 	@if [ $(KILLS) -ge 100 ]; then $(MAKE) full-disk; fi
+
+worst-days: ## wiped, rolled back, swapped, damaged, full and slow volumes, 500 power cuts: about an hour
+	WORST_DAYS=full $(WORST_DAYS) -- --nocapture --test-threads=1
+
+worst-days-short:
+	$(WORST_DAYS) -- --nocapture --test-threads=1
+
+soak: DURATION ?= 20m
+soak: build ## full load with a constant backlog; memory, disk and latency must stay flat: DURATION=20m
+	@$(BROKER) soak --duration $(DURATION)
 
 clients: KILLS ?= 20
 clients: build ## real STOMP clients, row by row and through kills of the master: KILLS=20

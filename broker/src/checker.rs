@@ -10,7 +10,8 @@
 //! 3. an id is enqueued at most as often as its SEND was written;
 //! 4. of the deliveries of one entry at most one lacks the redelivered flag;
 //! 5. on a destination with one consumer, first deliveries keep each producer's order;
-//! 6. an entry whose ACK was answered with a RECEIPT never comes back.
+//! 6. an entry whose ACK was answered with a RECEIPT never comes back;
+//! 7. what was received has the body that was sent.
 //!
 //! A message without a RECEIPT at the end is *unknown*: it may have arrived or not; both are right.
 //! Only persistent messages and `client` or `client-individual` consumers can be judged: `auto` may
@@ -123,6 +124,13 @@ pub(crate) enum Violation {
         /// The entry.
         message_id: String,
     },
+    /// Rule 7.
+    WrongBody {
+        /// The message.
+        id: SendId,
+        /// The entry.
+        message_id: String,
+    },
     /// A RECEIPT for something that was not written.
     ReceiptForNothing {
         /// The message.
@@ -170,6 +178,12 @@ impl fmt::Display for Violation {
                 f,
                 "message {id} ({message_id}) came again after its ACK was answered with a RECEIPT"
             ),
+            Self::WrongBody { id, message_id } => {
+                write!(
+                    f,
+                    "message {id} ({message_id}) came with another body than was sent"
+                )
+            }
             Self::ReceiptForNothing { id } => {
                 write!(
                     f,
@@ -327,6 +341,13 @@ impl Checker {
         if first && once {
             order.first_delivery(id);
         }
+    }
+
+    /// What a consumer read is not what was sent.
+    pub(crate) fn wrong_body(&mut self, id: SendId, message_id: &str) {
+        let message_id = message_id.to_owned();
+        self.violations
+            .push(Violation::WrongBody { id, message_id });
     }
 
     /// The RECEIPT of a consumer's ACK came.

@@ -26,6 +26,7 @@ mod purge;
 mod recover;
 mod serve;
 mod show;
+mod soak;
 mod status_args;
 mod up;
 
@@ -83,6 +84,8 @@ enum Command {
     Bench(bench::Args),
     /// Break a local group on purpose under load and judge what its clients saw.
     Chaos(chaos::Args),
+    /// Hold a local group under full load for long and judge memory, disk and latency.
+    Soak(soak::Args),
     /// Print a script that completes this program's options in a shell.
     Completions(completions::Args),
 }
@@ -131,6 +134,7 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Recover(args) => block_on(recover::run(args)),
         Command::Bench(args) => block_on(bench::run(args)),
         Command::Chaos(args) => block_on(chaos::run(args)),
+        Command::Soak(args) => block_on(soak::run(args)),
         Command::Completions(args) => completions::run(&args),
     };
     match result {

@@ -292,3 +292,19 @@ fn ids_survive_the_header() {
     assert_eq!(SendId::parse("x-1"), None);
     assert_eq!(SendId::parse("1"), None);
 }
+
+#[test]
+fn another_body_than_was_sent_is_found() {
+    let mut checker = run();
+    let reader = Reader::open(&mut checker, 1);
+    for sequence in 1..=3 {
+        reader.first(&mut checker, sequence);
+    }
+    assert!(checker.judge().is_good());
+    checker.wrong_body(id(2), "ID:a-1-2");
+    let text = checker.judge().lines().concat();
+    assert!(
+        text.contains("1-2") && text.contains("another body"),
+        "{text}"
+    );
+}

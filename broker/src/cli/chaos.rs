@@ -1,91 +1,75 @@
-//! `chaos`: breaks a local group on purpose, under load, and judges what its clients saw.
+//! `chaos`: breaks local groups on purpose, under load, and judges what their clients saw.
 //!
-//! Three phases, each with queues and a checker of its own, the load never pausing:
-//! - kills: SIGKILL of the master, N times;
-//! - stop: SIGSTOP of the master for a while, then SIGCONT, with a client that stays on it;
-//! - power cut: SIGKILL of all brokers at once, N times.
+//! One file a phase in `chaos/`; each phase has queues and a checker of its own, and the load never
+//! pauses unless the phase says so. Phases that need other disks or journals than a group has by
+//! default get a fresh group each.
 //!
-//! Figures are printed, never judged; only the checker's rules are. A phase that acknowledged or
-//! received nothing fails.
+//! Figures are printed, never judged; only the checker's rules are, and what a phase calls a
+//! surprise: a process that ended by itself, a member that counts though it must not. A phase that
+//! acknowledged or received nothing fails.
 
-mod faults;
+mod args;
+mod bit_flips;
+mod catch_up;
+mod disk_trouble;
+mod journal_full;
+mod kill;
+mod lag;
+mod load;
+mod logs;
 mod phase;
+mod power_cuts;
+mod report;
+mod roll_back;
+mod stop;
+mod swap;
+mod trial;
+pub(super) mod volume;
+mod wipe;
+mod wipe_majority;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::bail;
-use serde::Serialize;
+use anyhow::{Context as _, bail};
 
-use crate::cli::bench::stats::Summary;
+use crate::chance::Chance;
 use crate::cli::show::say;
-use crate::cli::{CliResult, parse_duration, show, whole};
+use crate::cli::{CliError, CliResult};
 use crate::supervisor::local_group::{Launch, LocalGroup};
-use phase::{Fault, PhaseResult};
+pub(super) use args::Args;
+use phase::{How, Phase, PhaseResult};
 
 /// A broker that was killed comes back after this.
 const RESTART_DELAY: Duration = Duration::from_millis(200);
 
-/// Options of `chaos`.
-#[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  tandemmq chaos\n  tandemmq chaos --kills 100 --stop-master 20s --power-cut-all 20\n  tandemmq chaos --kills 0 --stop-master 0 --power-cut-all 5 --dir ./kept\n\nExit code 0: no rule was broken. 1: some rule was broken; the folder is kept and named."
-)]
-pub(super) struct Args {
-    /// Times to kill the master with SIGKILL
-    #[arg(long, default_value_t = 10, value_name = "N", value_parser = whole::<u32>(0..=10_000))]
-    kills: u32,
-    /// Stop the master with SIGSTOP for so long, then let it go on; 0: not at all
-    #[arg(long, default_value = "20s", value_parser = parse_duration, value_name = "TIME")]
-    stop_master: Duration,
-    /// Times to kill all brokers at once
-    #[arg(long, default_value_t = 3, value_name = "N", value_parser = whole::<u32>(0..=10_000))]
-    power_cut_all: u32,
-    /// Use this folder and leave it behind [default: a temporary one]
-    #[arg(long, value_name = "DIR")]
-    dir: Option<PathBuf>,
-    /// Messages a second of each of the two busy producers
-    #[arg(long, default_value_t = 500, value_name = "N", value_parser = whole::<u32>(1..=10_000))]
-    rate: u32,
-    /// Print as JSON
-    #[arg(long)]
-    json: bool,
-}
-
 /// Breaks and judges.
 pub(super) async fn run(args: Args) -> CliResult {
-    let faults = args.faults();
-    if faults.is_empty() {
-        let text = "nothing to do: one of --kills, --stop-master, --power-cut-all must not be 0";
-        return Err(crate::cli::CliError::Usage(text.into()));
+    let phases = args.phases();
+    if phases.is_empty() {
+        return Err(CliError::Usage("nothing to do: every phase is 0".into()));
     }
-    let mut group = LocalGroup::launch(&Launch {
-        purpose: "chaos",
-        folder: args.dir.as_deref(),
-        restart_delay: RESTART_DELAY,
-        ..Launch::default()
-    })?;
-    let judged = tokio::select! {
-        judged = run_phases(&args, &faults, &mut group) => judged,
-        () = crate::cli::interrupted() => bail_interrupted(),
+    let seed = match args.seed {
+        Some(seed) => seed,
+        None => getrandom::u64().context("no randomness")?,
     };
-    let interrupted = matches!(&judged, Err(error) if error.is::<Interrupted>());
-    let good = judged
-        .as_ref()
-        .is_ok_and(|results| results.iter().all(PhaseResult::is_good));
-    match good || interrupted {
-        true => group.stop().await,
-        false => {
-            let folder = group.stop_and_keep().await;
-            eprintln!("the brokers' logs and journals are in {}", folder.display());
-        }
+    if !args.json {
+        say!("choices: --seed {seed}");
     }
-    let results = judged?;
+    let mut results = Vec::new();
+    let mut run = Run {
+        args: &args,
+        chance: Chance::new(seed),
+        results: &mut results,
+    };
+    let ran = run.all(&phases).await;
     match args.json {
-        true => print_json(&results),
-        false => print_table(&results),
+        true => report::print_json(&results),
+        false => report::print_table(&results),
     }
+    ran?;
+    let good = results.iter().all(PhaseResult::is_good);
     Ok(if good {
         ExitCode::SUCCESS
     } else {
@@ -93,127 +77,86 @@ pub(super) async fn run(args: Args) -> CliResult {
     })
 }
 
+/// The command at work.
+struct Run<'a> {
+    args: &'a Args,
+    chance: Chance,
+    results: &'a mut Vec<PhaseResult>,
+}
+
 /// Ctrl-C.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted")]
 struct Interrupted;
 
+// === impl Run ===
+
+impl Run<'_> {
+    /// Phases with the default disks share one group; every other one has its own.
+    async fn all(&mut self, phases: &[Phase]) -> anyhow::Result<()> {
+        let (own, shared): (Vec<_>, Vec<_>) = phases
+            .iter()
+            .copied()
+            .partition(|phase| phase.settings().is_some());
+        if !shared.is_empty() {
+            self.on_a_group(&shared, self.args.dir.clone()).await?;
+        }
+        for phase in own {
+            let dir = self.args.dir.as_ref();
+            let dir = dir.map(|dir| dir.join(phase.name().replace(' ', "-")));
+            self.on_a_group(&[phase], dir).await?;
+        }
+        Ok(())
+    }
+
+    /// Starts a group, runs phases on it, stops it; keeps its folder when a rule was broken.
+    async fn on_a_group(&mut self, phases: &[Phase], dir: Option<PathBuf>) -> anyhow::Result<()> {
+        let mut group = LocalGroup::launch(&Launch {
+            purpose: "chaos",
+            folder: dir.as_deref(),
+            restart_delay: RESTART_DELAY,
+            settings: phases[0].settings().unwrap_or_default(),
+        })?;
+        let first = self.results.len();
+        let ran = tokio::select! {
+            ran = self.run_phases(phases, &mut group) => ran,
+            () = crate::cli::interrupted() => bail_interrupted(),
+        };
+        let interrupted = matches!(&ran, Err(error) if error.is::<Interrupted>());
+        let good = ran.is_ok() && self.results[first..].iter().all(PhaseResult::is_good);
+        match good || interrupted {
+            true => group.stop().await,
+            false => {
+                let folder = group.stop_and_keep().await;
+                eprintln!("the brokers' logs and journals are in {}", folder.display());
+            }
+        }
+        ran
+    }
+
+    async fn run_phases(&mut self, phases: &[Phase], group: &mut LocalGroup) -> anyhow::Result<()> {
+        group.wait_for_start().await?;
+        let folder = group.folder().to_owned();
+        for phase in phases {
+            if !self.args.json {
+                say!("{}", phase.title());
+            }
+            let how = How {
+                rate: self.args.rate,
+                chance: Chance::new(self.chance.next()),
+                verbose: !self.args.json,
+                folder: &folder,
+            };
+            let result = phase::run(*phase, how, group).await?;
+            for line in result.verdict.lines().iter().chain(&result.surprises) {
+                eprintln!("  {line}");
+            }
+            self.results.push(result);
+        }
+        Ok(())
+    }
+}
+
 fn bail_interrupted<T>() -> anyhow::Result<T> {
     bail!(Interrupted)
-}
-
-impl Args {
-    fn faults(&self) -> Vec<Fault> {
-        let mut faults = Vec::new();
-        if self.kills > 0 {
-            faults.push(Fault::Kill { times: self.kills });
-        }
-        if !self.stop_master.is_zero() {
-            faults.push(Fault::Stop {
-                time: self.stop_master,
-            });
-        }
-        if self.power_cut_all > 0 {
-            faults.push(Fault::PowerCut {
-                times: self.power_cut_all,
-            });
-        }
-        faults
-    }
-}
-
-async fn run_phases(
-    args: &Args,
-    faults: &[Fault],
-    group: &mut LocalGroup,
-) -> anyhow::Result<Vec<PhaseResult>> {
-    group.wait_for_start().await?;
-    let mut results = Vec::new();
-    for fault in faults {
-        if !args.json {
-            say!("{}", fault.title());
-        }
-        let result = phase::run(*fault, args.rate, group).await?;
-        for line in result.verdict.lines().iter().chain(&result.surprises) {
-            eprintln!("  {line}");
-        }
-        for line in result.remarks.iter().filter(|_| !args.json) {
-            say!("  {line}");
-        }
-        results.push(result);
-    }
-    Ok(results)
-}
-
-fn print_table(results: &[PhaseResult]) {
-    let headings = [
-        "PHASE",
-        "FAULTS",
-        "SENT",
-        "ACKED",
-        "UNKNOWN",
-        "RECEIVED",
-        "LOST",
-        "DUPLICATES",
-        "ENQUEUED TWICE",
-        "OUTAGE p50",
-        "p99",
-        "max",
-        "VERDICT",
-    ];
-    let mut table = show::table(&headings, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
-    for result in results {
-        let totals = &result.verdict.totals;
-        let outage = Summary::of(&result.outages);
-        let counts = [
-            u64::from(result.faults),
-            totals.sent,
-            totals.acknowledged,
-            totals.unknown,
-            totals.received,
-            totals.lost,
-            totals.duplicates,
-            totals.enqueued_twice,
-        ];
-        let mut cells = vec![result.name.to_owned()];
-        cells.extend(counts.map(show::thousands));
-        cells.extend([outage.p50, outage.p99, outage.max].map(show::duration));
-        cells.push(if result.is_good() {
-            "good".into()
-        } else {
-            "BROKEN".into()
-        });
-        table.add_row(cells);
-    }
-    say!();
-    show::print_table(&table);
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct PhaseJson<'a> {
-    phase: &'a str,
-    faults: u32,
-    good: bool,
-    totals: crate::checker::Totals,
-    outage_ms: Summary,
-    violations: Vec<String>,
-}
-
-fn print_json(results: &[PhaseResult]) {
-    let phases: Vec<PhaseJson<'_>> = results
-        .iter()
-        .map(|result| PhaseJson {
-            phase: result.name,
-            faults: result.faults,
-            good: result.is_good(),
-            totals: result.verdict.totals,
-            outage_ms: Summary::of(&result.outages),
-            violations: [result.verdict.lines(), result.surprises.clone()].concat(),
-        })
-        .collect();
-    say!(
-        "{}",
-        serde_json::to_string_pretty(&phases).expect("numbers have a JSON form")
-    );
 }

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::checker::Verdict;
-use crate::cli::judged::{Consume, Produce, Run};
+use crate::cli::judged::{Consume, Produce, Proof, Run};
 use crate::cli::show::say;
 use crate::cli::{CliResult, show, whole};
 use crate::supervisor::local_group::{Launch, LocalGroup, START_MAX};
@@ -151,7 +151,7 @@ async fn kill_master(group: &LocalGroup, run: &Run) -> anyhow::Result<Failover> 
         old.name
     );
     let begun = Instant::now();
-    run.begin_outage();
+    run.begin_outage(Proof::NewConnection);
     group
         .signal(std::slice::from_ref(&old.name), Signal::KILL)
         .await?;

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use crate::cli::show::LiveBlock;
 use crate::cli::show::say;
 use crate::cli::{CliError, CliResult, cluster_list, parse_duration, show, whole};
-use crate::config::{Journal, Testing, TestingDisk};
+use crate::config::{Testing, TestingDisk};
 use crate::supervisor::observe::{ClusterView, observe};
 use crate::supervisor::plan::{BASE_PORT_DEFAULT, GROUPS_MAX, Settings};
 use crate::supervisor::{OpenError, Opened, Options, Supervisor, SupervisorEvent, Wanted, open};
@@ -86,10 +86,10 @@ fn open_folder(args: &Args) -> Result<Opened, CliError> {
         replicas: args.replicas,
         base_port: args.base_port,
         settings: Settings {
-            journal: Journal::default(),
             testing: Testing {
                 disk: args.testing_disk,
             },
+            ..Settings::default()
         },
     };
     match open(&args.dir, &wanted) {

@@ -58,7 +58,6 @@ struct Now {
 
 impl Fault {
     /// The line that asks for it.
-    #[cfg(test)]
     pub(crate) fn line(self) -> String {
         match self {
             Self::Stall(time) => format!("stall {}ms\n", time.as_millis()),
@@ -68,7 +67,6 @@ impl Fault {
     }
 
     /// Asks the broker of that `dataDir` for it. The rename makes the file appear whole.
-    #[cfg(test)]
     pub(crate) fn ask(self, data_dir: &Path) -> std::io::Result<()> {
         let beside = data_dir.join(format!("{FILE}.new"));
         fs::write(&beside, self.line())?;
@@ -103,9 +101,13 @@ impl Faults {
                 Err(text) => tracing::warn!("{FILE}: {text}"),
             }
         }
-        let answer = *now;
-        now.sync_fails = false;
-        answer
+        *now
+    }
+
+    /// Whether this sync is the one that fails.
+    fn take_sync_failure(&self) -> bool {
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut now.sync_fails)
     }
 
     fn take_lines(&self) -> Vec<String> {
@@ -172,7 +174,8 @@ impl<S: Storage> FaultyStorage<S> {
     }
 
     fn check_sync(&self, name: &str) -> Result<(), StorageError> {
-        match self.change().sync_fails {
+        self.change();
+        match self.faults.take_sync_failure() {
             true => Err(StorageError::Io(format!(
                 "fdatasync of {name} failed, as {FILE} asked"
             ))),
@@ -261,6 +264,7 @@ mod tests {
         let storage = FaultyStorage::new(MemStorage::new(), folder.path());
         storage.create("a").unwrap();
         Fault::FailSync.ask(folder.path()).unwrap();
+        storage.write_at("a", 0, b"1").unwrap();
         assert!(matches!(storage.sync("a"), Err(StorageError::Io(_))));
         assert!(storage.sync("a").is_ok());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);

@@ -3,7 +3,9 @@
 //! It lives in a temporary folder unless the user named one, on ports that were free a moment ago,
 //! and leaves nothing behind once `stop` was called or the process has ended.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -199,15 +201,28 @@ impl LocalGroup {
     /// Ends of processes that the caller did not ask for since the last call, as sentences. Kills
     /// are asked for.
     pub(crate) fn unexpected_ends(&mut self) -> Vec<String> {
-        use std::os::unix::process::ExitStatusExt as _;
         let mut ends = Vec::new();
         while let Ok(event) = self.events.try_recv() {
             match event {
-                SupervisorEvent::Ended { broker, status, .. } if status.signal() != Some(9) => {
+                SupervisorEvent::Ended { broker, status, .. } if !is_kill(status) => {
                     ends.push(format!("{broker} ended by itself: {status}"));
                 }
                 SupervisorEvent::Trouble { text } => ends.push(text),
                 SupervisorEvent::Ended { .. } | SupervisorEvent::Started { .. } => {}
+            }
+        }
+        ends
+    }
+
+    /// Ends of processes since the last call but for kills: which broker, and by which signal.
+    pub(crate) fn ends(&mut self) -> Vec<(String, Option<i32>)> {
+        let mut ends = Vec::new();
+        while let Ok(event) = self.events.try_recv() {
+            match event {
+                SupervisorEvent::Ended { broker, status, .. } if !is_kill(status) => {
+                    ends.push((broker, status.signal()));
+                }
+                _ => {}
             }
         }
         ends
@@ -239,6 +254,10 @@ impl LocalGroup {
         }
         folder
     }
+}
+
+fn is_kill(status: ExitStatus) -> bool {
+    status.signal() == Some(9)
 }
 
 /// Takes the folder on the first hundred ports that are free.

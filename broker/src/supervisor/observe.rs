@@ -102,16 +102,34 @@ impl GroupView {
 
     /// True when there is a master and every other broker is in step with it.
     pub(crate) fn is_whole(&self) -> bool {
-        let Some(status) = self.master_view().and_then(|master| master.status.as_ref()) else {
-            return false;
-        };
-        self.brokers.iter().all(|broker| {
-            let name = &broker.entry.name;
-            let in_step =
-                |member: &status_client::MemberStatus| &member.name == name && member.in_sync;
-            Some(name) == self.master.as_ref()
-                || broker.status.is_some() && status.members.iter().any(in_step)
-        })
+        self.master.is_some() && self.brokers.iter().all(|broker| self.is_in_step(broker))
+    }
+
+    /// True when the group is whole and every broker may vote: nothing is damaged, learning or out.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.master.is_some() && self.brokers.iter().all(|broker| self.votes(broker))
+    }
+
+    /// The broker is in step, and its log may be trusted.
+    pub(crate) fn votes(&self, broker: &BrokerView) -> bool {
+        let state = broker.status.as_ref().map(|status| &*status.log_state);
+        self.is_in_step(broker) && state == Some("clean") && broker.reason.is_empty()
+    }
+
+    /// It is the master, or the master says so of it and it answers.
+    fn is_in_step(&self, broker: &BrokerView) -> bool {
+        let name = &broker.entry.name;
+        if Some(name) == self.master.as_ref() {
+            return true;
+        }
+        let master = self.master_view().and_then(|master| master.status.as_ref());
+        let mut members = master.iter().flat_map(|status| &status.members);
+        broker.status.is_some() && members.any(|member| &member.name == name && member.in_sync)
+    }
+
+    /// The broker of that name.
+    pub(crate) fn broker(&self, name: &str) -> Option<&BrokerView> {
+        self.brokers.iter().find(|broker| broker.entry.name == name)
     }
 }
 
@@ -279,6 +297,32 @@ mod tests {
         let one_down = vec![Ok(master), slave(), Err("gone".into())];
         assert!(!GroupView::new(&group(), one_down).is_whole());
         assert!(!GroupView::new(&group(), vec![slave(), slave(), slave()]).is_whole());
+    }
+
+    #[test]
+    fn a_group_with_a_member_that_may_not_vote_is_not_sound() {
+        let member = |name: &str| MemberStatus {
+            name: name.into(),
+            in_sync: true,
+            ..MemberStatus::default()
+        };
+        let clean = |role| BrokerStatus {
+            log_state: "clean".into(),
+            members: vec![member("a-1"), member("a-2")],
+            ..status(role, 1, 9)
+        };
+        let of = |last| {
+            GroupView::new(
+                &group(),
+                vec![Ok(clean("master")), Ok(clean("slave")), Ok(last)],
+            )
+        };
+        assert!(of(clean("slave")).is_sound());
+        let learner = BrokerStatus {
+            log_state: "learner".into(),
+            ..clean("slave")
+        };
+        assert!(of(learner.clone()).is_whole() && !of(learner).is_sound());
     }
 
     #[test]

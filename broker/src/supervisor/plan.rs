@@ -47,6 +47,8 @@ pub(crate) struct Shape {
 pub(crate) struct Settings {
     /// `[journal]`
     pub(crate) journal: Journal,
+    /// `[timing]`
+    pub(crate) timing: Timing,
     /// `[testing]`
     pub(crate) testing: Testing,
 }
@@ -178,7 +180,7 @@ pub(crate) fn broker_config(group: &GroupEntry, ordinal: usize, settings: &Setti
         system_usage: SystemUsage::default(),
         transports: Transports::default(),
         auth: Auth::default(),
-        timing: Timing::default(),
+        timing: settings.timing.clone(),
         testing: settings.testing,
     }
 }

@@ -39,6 +39,8 @@ pub(crate) struct BrokerStatus {
     pub(crate) serving: bool,
     /// In sync, or master.
     pub(crate) ready: bool,
+    /// Who its volume is.
+    pub(crate) member: MemberIdStatus,
     /// Its group's id; none while its volume is blank.
     pub(crate) group_id: Option<String>,
     /// May its log be trusted: `clean`, or why not.
@@ -53,6 +55,10 @@ pub(crate) struct BrokerStatus {
     pub(crate) master: Option<MasterStatus>,
     /// The group's brokers as it sees them.
     pub(crate) members: Vec<MemberStatus>,
+    /// Whole checks of its files for damage since it started.
+    pub(crate) disk_checks: u64,
+    /// Digest of what the engine holds at `applied`, in hexadecimal.
+    pub(crate) state_digest: String,
     /// Destinations.
     pub(crate) destinations: Vec<DestinationStatus>,
 }
@@ -65,6 +71,16 @@ pub(crate) struct StatusAddresses {
     pub(crate) stomp: String,
     /// The other brokers.
     pub(crate) peers: String,
+}
+
+/// Who a volume is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub(crate) struct MemberIdStatus {
+    /// Place in the group.
+    pub(crate) ordinal: u8,
+    /// Random number of the volume's formatting.
+    pub(crate) incarnation: String,
 }
 
 /// The four offsets.
@@ -97,6 +113,8 @@ pub(crate) struct MasterStatus {
 pub(crate) struct MemberStatus {
     /// Its name.
     pub(crate) name: String,
+    /// Who its volume is; none while nothing is known of it.
+    pub(crate) member: Option<MemberIdStatus>,
     /// The teller has a connection to it.
     pub(crate) connected: bool,
     /// Records behind the master; only the master knows.

@@ -1,53 +1,71 @@
-//! One phase: load, faults, the end of the load, and the judgement.
+//! The phases: what each does to the group, on which disks, and what came of it.
 
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use anyhow::Context as _;
 
+use crate::chance::Chance;
 use crate::checker::Verdict;
-use crate::cli::browse::browse_all;
-use crate::cli::chaos::faults;
-use crate::cli::judged::{Consume, Produce, Run, id_of};
-use crate::stomp_client::ClientError;
-use crate::stomp_client::receiver::End;
+use crate::cli::chaos::load::Load;
+use crate::cli::chaos::trial::Trial;
+use crate::cli::chaos::{
+    bit_flips, catch_up, disk_trouble, journal_full, kill, lag, power_cuts, roll_back, stop, swap,
+    wipe, wipe_majority,
+};
+use crate::config::{ByteSize, Journal, Testing, TestingDisk, Timing};
 use crate::supervisor::local_group::LocalGroup;
+use crate::supervisor::plan::Settings;
 
-/// Producers and consumers of the busy queue; one more producer fills the queue that is kept.
-const BUSY: u32 = 2;
+/// Small segments, so that minutes of a load see what months do at 64 MiB: rolling, recycling,
+/// checkpoints, many files.
+const SEGMENT_BYTES: u64 = 1 << 20;
 
-/// The producer of the kept queue, and the consumer that drains it at the end.
-const KEEPER: u32 = BUSY + 1;
+/// The least reserve that a broker takes.
+const RESERVE_BYTES: u64 = 8 << 20;
 
-/// Sends without a receipt at once, of each producer: so that every kill finds some unanswered.
-const WINDOW: usize = 16;
+/// Little log is kept for a slave that lags, so that one does get a checkpoint.
+const RETAIN_BYTES: u64 = 8 << 20;
 
-/// Bytes of a body.
-const BODY_BYTES: usize = 256;
+/// Between two checks of a MiB for damage: a whole check takes a second or less, not minutes.
+const SCRUB_MS: u64 = 10;
 
-/// The kept queue gets a fifth of what a busy producer sends.
-const KEPT_SHARE: u32 = 5;
-
-/// A queue is empty when nothing came for so long.
-const IDLE: Duration = Duration::from_secs(2);
-
-/// Receipts that show that a load runs.
-const RUNNING: u64 = 100;
-
-/// Until it does, and until it ends.
-const LOAD_MAX: Duration = Duration::from_secs(60);
+/// `journal.maxBytes` of the phase that fills it: some seconds of a fast producer.
+const FULL_BYTES: u64 = 48 << 20;
 
 /// What to do to the group.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Fault {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
     /// SIGKILL of the master.
-    Kill { times: u32 },
+    KillMaster { times: u32 },
     /// SIGSTOP of the master, SIGCONT after this time.
-    Stop { time: Duration },
+    StopMaster { time: Duration },
     /// SIGKILL of all brokers.
-    PowerCut { times: u32 },
+    KillAll { times: u32 },
+    /// SIGKILL of any of them, on disks that lose what was not synced.
+    PowerCuts { times: u32 },
+    /// A member loses its volume.
+    Wipe { times: u32 },
+    /// A member gets an older state of its volume back.
+    RollBack { times: u32 },
+    /// Two members get each other's volume.
+    Swap,
+    /// Two of three lose their volumes.
+    WipeMajority,
+    /// Bits of a member's files turn over.
+    BitFlips { flips: u32 },
+    /// A member's disk hangs.
+    StallDisk { time: Duration },
+    /// A member's disk is full.
+    FullDisk { time: Duration },
+    /// A member's fdatasync fails.
+    FailSync,
+    /// All journals reach their limit.
+    JournalFull,
+    /// A slave that was away catches up.
+    Lag { messages: u64 },
+    /// The same, killed on the way.
+    KillDuringCatchUp { times: u32, messages: u64 },
 }
 
 /// What came of it.
@@ -57,58 +75,133 @@ pub(super) struct PhaseResult {
     pub(super) verdict: Verdict,
     /// From each fault to the next receipt.
     pub(super) outages: Vec<Duration>,
-    /// Processes that ended by themselves, clients that gave up: each fails the phase.
+    /// What must not happen beside the checker's rules: processes that ended by themselves, clients
+    /// that gave up, members that did not come back. Each fails the phase.
     pub(super) surprises: Vec<String>,
-    /// What else is worth a line.
-    pub(super) remarks: Vec<String>,
 }
 
-/// What a fault measured.
+/// What a phase measured.
 #[derive(Default)]
 pub(super) struct Measured {
     pub(super) outages: Vec<Duration>,
     pub(super) surprises: Vec<String>,
-    pub(super) remarks: Vec<String>,
 }
 
-/// The clients of a phase.
-pub(super) struct Load {
-    /// What they share.
-    pub(super) run: Run,
-    /// The busy queue.
-    pub(super) busy: String,
-    kept: String,
-    stop_producers: watch::Sender<bool>,
-    stop_consumers: watch::Sender<bool>,
-    producers: Vec<JoinHandle<Result<(), ClientError>>>,
-    consumers: Vec<JoinHandle<Result<End, ClientError>>>,
-}
+// === impl Phase ===
 
-// === impl Fault ===
-
-impl Fault {
-    const fn name(self) -> &'static str {
+impl Phase {
+    pub(super) const fn name(self) -> &'static str {
         match self {
-            Self::Kill { .. } => "kill master",
-            Self::Stop { .. } => "stop master",
-            Self::PowerCut { .. } => "kill all",
+            Self::KillMaster { .. } => "kill master",
+            Self::StopMaster { .. } => "stop master",
+            Self::KillAll { .. } => "kill all",
+            Self::PowerCuts { .. } => "power cuts",
+            Self::Wipe { .. } => "wipe",
+            Self::RollBack { .. } => "roll back",
+            Self::Swap => "swap",
+            Self::WipeMajority => "wipe majority",
+            Self::BitFlips { .. } => "bit flips",
+            Self::StallDisk { .. } => "stall disk",
+            Self::FullDisk { .. } => "full disk",
+            Self::FailSync => "fail sync",
+            Self::JournalFull => "journal full",
+            Self::Lag { .. } => "lag",
+            Self::KillDuringCatchUp { .. } => "kill catch-up",
         }
     }
 
-    const fn count(self) -> u32 {
+    /// Faults of the phase, for the table.
+    const fn faults(self) -> u32 {
         match self {
-            Self::Kill { times } | Self::PowerCut { times } => times,
-            Self::Stop { .. } => 1,
+            Self::KillMaster { times }
+            | Self::KillAll { times }
+            | Self::PowerCuts { times }
+            | Self::Wipe { times }
+            | Self::RollBack { times }
+            | Self::KillDuringCatchUp { times, .. } => times,
+            Self::BitFlips { flips } => flips,
+            Self::StallDisk { .. } | Self::FullDisk { .. } | Self::FailSync => 2,
+            Self::StopMaster { .. }
+            | Self::Swap
+            | Self::WipeMajority
+            | Self::JournalFull
+            | Self::Lag { .. } => 1,
+        }
+    }
+
+    /// Nothing was asked for.
+    pub(super) const fn is_empty(self) -> bool {
+        match self {
+            Self::StopMaster { time } | Self::StallDisk { time } | Self::FullDisk { time } => {
+                time.is_zero()
+            }
+            Self::Lag { messages } => messages == 0,
+            _ => self.faults() == 0,
         }
     }
 
     /// What is about to happen.
     pub(super) fn title(self) -> String {
         match self {
-            Self::Kill { times } => format!("SIGKILL of the master, {times} times, under load"),
-            Self::Stop { time } => format!("SIGSTOP of the master for {time:?}, then SIGCONT"),
-            Self::PowerCut { times } => format!("SIGKILL of all brokers at once, {times} times"),
+            Self::KillMaster { times } => {
+                format!("SIGKILL of the master, {times} times, under load")
+            }
+            Self::StopMaster { time } => {
+                format!("SIGSTOP of the master for {time:?}, then SIGCONT")
+            }
+            Self::KillAll { times } => format!("SIGKILL of all brokers at once, {times} times"),
+            Self::PowerCuts { times } => {
+                format!("power cuts of one, two or all brokers, {times} times")
+            }
+            Self::Wipe { times } => format!("a member's volume is wiped, {times} times"),
+            Self::RollBack { times } => format!("a member's volume is rolled back, {times} times"),
+            Self::Swap => "two members' volumes are swapped, then swapped back".into(),
+            Self::WipeMajority => "two of three volumes are wiped, the third recovers".into(),
+            Self::BitFlips { flips } => format!("{flips} bits flip in one member at a time"),
+            Self::StallDisk { time } => {
+                format!("a disk hangs for {time:?}, a slave's, the master's")
+            }
+            Self::FullDisk { time } => {
+                format!("a disk is full for {time:?}, a slave's, the master's")
+            }
+            Self::FailSync => "an fdatasync fails, a slave's, the master's".into(),
+            Self::JournalFull => "all journals reach journal.maxBytes".into(),
+            Self::Lag { messages } => format!("a slave is away for {messages} messages"),
+            Self::KillDuringCatchUp { times, messages } => {
+                format!(
+                    "a slave that is {messages} messages behind is killed {times} times on its way"
+                )
+            }
         }
+    }
+
+    /// The disks and journals it needs; none: those that every group has by default, so that such
+    /// phases share one.
+    pub(super) fn settings(self) -> Option<Settings> {
+        let disk = match self {
+            Self::KillMaster { .. } | Self::StopMaster { .. } | Self::KillAll { .. } => {
+                return None;
+            }
+            Self::PowerCuts { .. }
+            | Self::StallDisk { .. }
+            | Self::FullDisk { .. }
+            | Self::FailSync => TestingDisk::Volatile,
+            _ => TestingDisk::Durable,
+        };
+        let max_bytes = (self == Self::JournalFull).then_some(ByteSize(FULL_BYTES));
+        Some(Settings {
+            journal: Journal {
+                max_bytes,
+                segment_bytes: ByteSize(SEGMENT_BYTES),
+                reserve_bytes: ByteSize(RESERVE_BYTES),
+                retain_bytes: ByteSize(RETAIN_BYTES),
+            },
+            timing: Timing {
+                scrub_ms: SCRUB_MS,
+                ..Timing::default()
+            },
+            testing: Testing { disk },
+        })
     }
 }
 
@@ -119,160 +212,57 @@ impl PhaseResult {
     }
 }
 
-/// Runs one phase.
+/// How a phase is run.
+pub(super) struct How<'a> {
+    /// Messages a second of each busy producer.
+    pub(super) rate: u32,
+    /// Choices.
+    pub(super) chance: Chance,
+    /// Steps are printed.
+    pub(super) verbose: bool,
+    /// The cluster's folder, for tools that are called by hand.
+    pub(super) folder: &'a Path,
+}
+
+/// Runs one phase: load, faults, the end of the load, the judgement.
 pub(super) async fn run(
-    fault: Fault,
-    rate: u32,
+    phase: Phase,
+    how: How<'_>,
     group: &mut LocalGroup,
 ) -> anyhow::Result<PhaseResult> {
-    let load = Load::start(fault, rate, group)?;
+    let load = Load::start(phase.name(), how.rate, group)?;
     load.wait_until_running().await?;
-    let measured = match fault {
-        Fault::Kill { times } => faults::kill_master(group, &load, times).await,
-        Fault::Stop { time } => faults::stop_master(group, &load, time).await,
-        Fault::PowerCut { times } => faults::kill_all(group, &load, times).await,
-    };
-    let mut measured = measured
-        .with_context(|| format!("phase {:?}; the load: {}", fault.name(), load.describe()))?;
+    let mut trial = Trial::new(how, group, load);
+    let broken = break_it(phase, &mut trial).await;
+    let (load, mut measured) = trial.end();
+    broken.with_context(|| format!("phase {:?}; the load: {}", phase.name(), load.describe()))?;
     let verdict = load.finish(group, &mut measured.surprises).await?;
     measured.surprises.extend(group.unexpected_ends());
     Ok(PhaseResult {
-        name: fault.name(),
-        faults: fault.count(),
+        name: phase.name(),
+        faults: phase.faults(),
         verdict,
         outages: measured.outages,
         surprises: measured.surprises,
-        remarks: measured.remarks,
     })
 }
 
-// === impl Load ===
-
-impl Load {
-    fn start(fault: Fault, rate: u32, group: &LocalGroup) -> anyhow::Result<Self> {
-        let run = Run::default();
-        let (stop_producers, stopped_producers) = watch::channel(false);
-        let (stop_consumers, stopped_consumers) = watch::channel(false);
-        // A folder that was used before may still hold messages of another run.
-        let number = getrandom::u32().context("no randomness")?;
-        let prefix = format!("CHAOS.{number:08x}.{}", fault.name().replace(' ', "."));
-        let busy = format!("{prefix}.busy");
-        let kept = format!("{prefix}.kept");
-        let pause = Duration::from_secs(1) / rate;
-        let mut producers = Vec::new();
-        let mut consumers = Vec::new();
-        for number in 1..=BUSY {
-            let plan = produce(number, &busy, pause);
-            producers.push(run.produce(group.failover(), plan, stopped_producers.clone()));
-            let plan = Consume {
-                consumer: number,
-                queue: busy.clone(),
-                idle: None,
-            };
-            consumers.push(run.consume(group.failover(), plan, stopped_consumers.clone()));
-        }
-        let plan = produce(KEEPER, &kept, pause * KEPT_SHARE);
-        producers.push(run.produce(group.failover(), plan, stopped_producers));
-        Ok(Self {
-            run,
-            busy,
-            kept,
-            stop_producers,
-            stop_consumers,
-            producers,
-            consumers,
-        })
-    }
-
-    async fn wait_until_running(&self) -> anyhow::Result<()> {
-        let begun = Instant::now();
-        while self.run.figures.acknowledged.get() < RUNNING || self.run.figures.received.get() == 0
-        {
-            if begun.elapsed() > LOAD_MAX {
-                bail!("the load does not run: {}", self.describe());
-            }
-            sleep(Duration::from_millis(10)).await;
-        }
-        Ok(())
-    }
-
-    fn describe(&self) -> String {
-        let figures = &self.run.figures;
-        format!(
-            "{} receipts, {} messages read, {} connections lost, last refusal: {:?}",
-            figures.acknowledged.get(),
-            figures.received.get(),
-            figures.lost.get(),
-            figures.refusal.borrow()
-        )
-    }
-
-    /// Ends the load: producers first, then consumers once nothing comes any more; drains the kept
-    /// queue with one consumer; looks for what is still queued; judges.
-    async fn finish(
-        self,
-        group: &LocalGroup,
-        surprises: &mut Vec<String>,
-    ) -> anyhow::Result<Verdict> {
-        self.stop_producers.send_replace(true);
-        for producer in self.producers {
-            note(producer.await?.err(), "a producer", surprises);
-        }
-        wait_for_silence(&self.run).await;
-        self.stop_consumers.send_replace(true);
-        for consumer in self.consumers {
-            note(consumer.await?.err(), "a consumer", surprises);
-        }
-        let (_stop, stopped) = watch::channel(false);
-        let plan = Consume {
-            consumer: KEEPER,
-            queue: self.kept.clone(),
-            idle: Some(IDLE),
-        };
-        let drained = self.run.consume(group.failover(), plan, stopped).await?;
-        note(drained.err(), "the last consumer", surprises);
-        for queue in [&self.busy, &self.kept] {
-            let connection = group.failover().connect().await?;
-            browse_all(connection, queue, |frame| {
-                let message_id = frame.get("message-id").unwrap_or("no message-id");
-                self.run
-                    .checker
-                    .borrow_mut()
-                    .queued(id_of(frame), message_id);
-            })
-            .await?;
-        }
-        let verdict = self.run.checker.borrow().judge();
-        Ok(verdict)
-    }
-}
-
-fn produce(number: u32, queue: &str, pause: Duration) -> Produce {
-    Produce {
-        producer: number,
-        queue: queue.to_owned(),
-        count: None,
-        window: WINDOW,
-        pause,
-        bytes: BODY_BYTES,
-    }
-}
-
-fn note(error: Option<ClientError>, who: &str, surprises: &mut Vec<String>) {
-    if let Some(error) = error {
-        surprises.push(format!("{who} gave up: {error}"));
-    }
-}
-
-/// Until no consumer got anything for a while.
-async fn wait_for_silence(run: &Run) {
-    let begun = Instant::now();
-    let mut last = (run.figures.received.get(), begun);
-    while last.1.elapsed() < IDLE && begun.elapsed() < LOAD_MAX {
-        sleep(Duration::from_millis(50)).await;
-        let received = run.figures.received.get();
-        if received != last.0 {
-            last = (received, Instant::now());
-        }
+async fn break_it(phase: Phase, trial: &mut Trial<'_>) -> anyhow::Result<()> {
+    match phase {
+        Phase::KillMaster { times } => kill::master(trial, times).await,
+        Phase::StopMaster { time } => stop::master(trial, time).await,
+        Phase::KillAll { times } => kill::all(trial, times).await,
+        Phase::PowerCuts { times } => power_cuts::run(trial, times).await,
+        Phase::Wipe { times } => wipe::run(trial, times).await,
+        Phase::RollBack { times } => roll_back::run(trial, times).await,
+        Phase::Swap => swap::run(trial).await,
+        Phase::WipeMajority => wipe_majority::run(trial).await,
+        Phase::BitFlips { flips } => bit_flips::run(trial, flips).await,
+        Phase::StallDisk { time } => disk_trouble::stall(trial, time).await,
+        Phase::FullDisk { time } => disk_trouble::full(trial, time).await,
+        Phase::FailSync => disk_trouble::fail_sync(trial).await,
+        Phase::JournalFull => journal_full::run(trial).await,
+        Phase::Lag { messages } => lag::run(trial, messages).await,
+        Phase::KillDuringCatchUp { times, messages } => catch_up::run(trial, times, messages).await,
     }
 }

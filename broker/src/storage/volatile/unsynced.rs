@@ -78,7 +78,7 @@ impl Unsynced {
         keeps_old: bool,
     ) -> Result<&mut [u8; SECTOR_BYTES], StorageError> {
         match self.sectors.entry(number) {
-            Entry::Occupied(sector) => Ok(sector.into_mut()),
+            Entry::Occupied(there) => Ok(there.into_mut()),
             Entry::Vacant(place) => {
                 let mut sector = Box::new([0; SECTOR_BYTES]);
                 if keeps_old {
