@@ -546,7 +546,7 @@ fn every_hole_of_the_protocol_has_a_test_or_a_reason() {
     let page = read(root().join("docs/protocol/README.md"));
     let sources: String = rust_files().iter().map(read).collect();
     let mut culprits = Vec::new();
-    for number in 1..=31 {
+    for number in 1..=35 {
         let hole = format!("H{number}");
         let Some(row) = page.lines().find(|l| l.starts_with(&format!("| {hole} "))) else {
             culprits.push(format!("{hole} has no row"));

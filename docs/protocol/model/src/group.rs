@@ -58,6 +58,8 @@ pub struct Model {
     prevote: bool,
     /// The first election, with an empty log, needs everybody.
     unanimous: bool,
+    /// Processes may crash; without, a search goes deeper.
+    crashes: bool,
     /// Acks are remembered for ever.
     witness: bool,
     /// Of the question after a hand-over: only to a member that is in step.
@@ -112,6 +114,7 @@ impl Model {
             stepdown: args.has("stepdown"),
             prevote: args.has("prevote"),
             unanimous: args.has("unanimous"),
+            crashes: !args.has("nocrash"),
             witness: args.has("witness"),
             in_step: args.has("instep"),
             rejoins: false,

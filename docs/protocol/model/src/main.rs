@@ -12,6 +12,7 @@
 //! check 4 2 0 join                             the new voter is a blank volume that learns first
 //! check 3 3 0 grow                             a recovered group of one, the others join in turn
 //! check 4 2 0 rollback=1                       member 2 rolled back in place, accused, formatted
+//! check 4 2 1 rollback=1 corr=1 nocrash         without crashes, to go deeper
 //! live 3 2 1 ck=1                              of every state: can each quorum get a master?
 //! live 3 2 0 prevote unanimous                 the same with rows 1, 6, 17 as guards
 //! walk 5 4 3 minutes=2                         random runs at larger bounds

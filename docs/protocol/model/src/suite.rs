@@ -226,7 +226,7 @@ const LARGE: &[(&str, &str)] = &[
     ("VIOLATED W1", "check 3 3 0 corr=1 witness mut=nocutclean"),
     (
         "VIOLATED S",
-        "check 4 2 1 rollback=1 corr=1 mut=formatstale,countsaside",
+        "check 4 2 1 rollback=1 corr=1 nocrash mut=formatstale",
     ),
     (
         "VIOLATED S",

@@ -10,7 +10,8 @@ impl Steps<'_> {
             let change = |member: &mut Member| forget_old(member);
             self.emit_member(m, change, || format!("{m}: the directory reaches the disk"));
         }
-        for kept in me.synced as usize..=me.log.len() {
+        let crashes = (me.synced as usize..=me.log.len()).filter(|_| self.model.crashes);
+        for kept in crashes {
             self.crash(m, kept);
         }
         self.damage(m);
