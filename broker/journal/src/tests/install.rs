@@ -117,7 +117,7 @@ fn what_was_sent_before_a_crash_is_not_asked_for_again() {
 }
 
 #[test]
-fn a_crash_at_any_call_leaves_the_old_log_or_the_new_one() {
+fn h9_a_crash_at_any_call_leaves_the_old_log_or_the_new_one() {
     let mut rng = Rng::new(22);
     let (mut old, mut new, mut calls) = (0, 0, 0);
     loop {
