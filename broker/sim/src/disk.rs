@@ -13,8 +13,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use tandemmq_journal::{
-    Batch, DiskDone, DiskOp, DiskWorker, Identity, JournalConfig, ReadDone, ReadOp, Reader,
-    Recovered, Witness, format, recover,
+    Batch, DiskDone, DiskOp, DiskWorker, Identity, JournalConfig, LogState, ReadDone, ReadOp,
+    Reader, Recovered, Witness, format, recover,
 };
 use tandemmq_model::{Ballot, Incarnation, MemberId, Offset};
 
@@ -278,6 +278,32 @@ impl Disk {
     /// The volume goes back to a snapshot.
     pub(crate) fn restore(&mut self, snapshot: &Volume) {
         self.volume.restore(snapshot);
+    }
+
+    /// The volume takes so many bytes more, or any number.
+    pub(crate) fn set_room(&mut self, room: Option<u64>) {
+        self.volume.set_room(room);
+    }
+
+    /// True while its room is limited.
+    pub(crate) fn is_full(&self) -> bool {
+        self.volume.is_full()
+    }
+
+    /// Files of the volume and their lengths.
+    pub(crate) fn files(&self) -> Vec<(String, u64)> {
+        self.volume.files()
+    }
+
+    /// One bit of a file turns.
+    pub(crate) fn flip(&mut self, name: &str, byte: u64, bit: u8) {
+        self.volume.flip(name, byte, bit);
+    }
+
+    /// What a start of this moment would find: the state of the log and its end.
+    pub(crate) fn would_find(&self, config: &JournalConfig) -> Option<(LogState, Offset)> {
+        let found = recover(&self.volume.snapshot(), config).ok()??;
+        Some((found.control.log_state, found.last()))
     }
 
     /// The last batch of the journal is damaged.

@@ -2,8 +2,8 @@
 //!
 //! A [`FaultKind`] is what a seed's mix has a rate for; when its moment comes the world draws a
 //! victim and a duration and turns it into [`Fault`]s. Everything ends: whatever a fault took away
-//! is given back, at the latest when the run settles. Only a volume that was wiped or rolled back
-//! stays what it is.
+//! is given back, at the latest when the run settles. Only a volume that was wiped, rolled back or
+//! damaged stays what it is, until the group has made it good.
 
 use std::time::Duration;
 
@@ -52,15 +52,21 @@ pub enum FaultKind {
     ClockJump,
     /// SIGTERM: the process hands over and ends.
     Shutdown,
-    /// A volume is wiped, once in a run.
+    /// A member is down for so long that the log may go on without it.
+    Absence,
+    /// A disk takes little more, or nothing.
+    FullDisk,
+    /// A volume is wiped.
     Wipe,
-    /// A volume goes back to an earlier state, once in a run.
+    /// A volume goes back to an earlier state.
     RollBack,
+    /// One bit of one file turns.
+    BitFlip,
 }
 
 impl FaultKind {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 26] = [
         Self::Kill,
         Self::KillMasterMidway,
         Self::PowerCut,
@@ -82,8 +88,11 @@ impl FaultKind {
         Self::ClientBreak,
         Self::ClockJump,
         Self::Shutdown,
+        Self::Absence,
+        Self::FullDisk,
         Self::Wipe,
         Self::RollBack,
+        Self::BitFlip,
     ];
 
     /// The word that is printed.
@@ -112,12 +121,16 @@ impl FaultKind {
             Self::Shutdown => "shutdown",
             Self::Wipe => "wipe",
             Self::RollBack => "roll-back",
+            Self::BitFlip => "bit-flip",
+            Self::Absence => "absence",
+            Self::FullDisk => "full-disk",
         }
     }
 
-    /// True when a run suffers it once at most: the promise of the product ends there.
-    pub const fn is_once(self) -> bool {
-        matches!(self, Self::Wipe | Self::RollBack)
+    /// True when a member loses something for good: the promise of the product ends where a
+    /// second member does before the first is well again.
+    pub const fn loses(self) -> bool {
+        matches!(self, Self::Wipe | Self::RollBack | Self::BitFlip)
     }
 }
 
@@ -138,6 +151,8 @@ pub(crate) enum Fault {
     LeaseBack,
     /// Answers of the Lease store are no longer lost.
     LeaseClear,
+    /// A disk has room again.
+    RoomAgain(usize),
     /// The killed member's volume goes back to the snapshot, if its peers remember enough.
     RollBackNow(usize),
     /// Faults are over: everything is given back.

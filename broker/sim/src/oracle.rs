@@ -3,7 +3,7 @@
 //! Three parts, each told what happened and each keeping its own memory of the whole run, which no
 //! member has:
 //!
-//! - [`group`]: ballots, promises, logs, commits (I1–I9, I13, I15, accusations), by looking into
+//! - [`group`]: ballots, promises, logs, commits (I1–I9, I12–I15, accusations), by looking into
 //!   the members after every step;
 //! - [`history`]: what clients sent, were told and received (I10, I16 in part, I17, the checker of
 //!   the guarantees);
@@ -39,8 +39,12 @@ pub enum Invariant {
     I9AckImpliesCommit,
     /// What is handed to a consumer is in the committed log.
     I10DispatchImpliesCommit,
+    /// No vote and no disk counts of a volume that holds less than it told, or that is replaced.
+    I12IncarnationSafety,
     /// What a member says is durable survives a power cut of that moment.
     I13DurableTruth,
+    /// The state restored from a checkpoint is that of the log before it.
+    I14Checkpoint,
     /// Equal prefix applied, equal state.
     I15Determinism,
     /// A transaction is visible whole or not at all.
@@ -91,7 +95,9 @@ impl Invariant {
             Self::I8CommitRule => "I8 CommitRule",
             Self::I9AckImpliesCommit => "I9 AckImpliesCommit",
             Self::I10DispatchImpliesCommit => "I10 DispatchImpliesCommit",
+            Self::I12IncarnationSafety => "I12 IncarnationSafety",
             Self::I13DurableTruth => "I13 DurableOffsetTruth",
+            Self::I14Checkpoint => "I14 CheckpointEquivalence",
             Self::I15Determinism => "I15 Determinism",
             Self::I17TxAtomic => "I17 TxAtomic",
             Self::OffsetOrder => "offset order",

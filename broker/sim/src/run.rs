@@ -84,6 +84,22 @@ pub struct Sums {
     pub digests: u64,
     /// Claims about disks tried by a power cut.
     pub claims: u64,
+    /// States restored from checkpoints that were compared.
+    pub restored: u64,
+    /// Votes looked at.
+    pub votes: u64,
+    /// Config records committed.
+    pub configs: u64,
+    /// Checkpoints made.
+    pub checkpoints: u64,
+    /// Checkpoints installed.
+    pub installs: u64,
+    /// Learners.
+    pub joins: u64,
+    /// Logs and volumes set aside.
+    pub set_asides: u64,
+    /// Damaged members made good.
+    pub repairs: u64,
     /// Faults by kind.
     pub faults: BTreeMap<FaultKind, u64>,
 }
@@ -176,6 +192,14 @@ impl Sums {
         self.records += report.compared.records;
         self.digests += report.compared.digests;
         self.claims += report.compared.claims;
+        self.restored += report.compared.restored;
+        self.votes += report.compared.votes;
+        self.configs += report.compared.configs;
+        self.checkpoints += report.counts.checkpoints;
+        self.installs += report.counts.installs;
+        self.joins += report.counts.joins;
+        self.set_asides += report.counts.set_asides;
+        self.repairs += report.counts.repairs;
         for (kind, count) in &report.counts.faults {
             *self.faults.entry(*kind).or_default() += count;
         }

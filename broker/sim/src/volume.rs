@@ -34,6 +34,7 @@ struct State {
     calls_left: Option<u32>,
     fail_next_sync: bool,
     failures: u64,
+    is_full: bool,
     /// Written since the last fdatasync of the file.
     unsynced: BTreeMap<String, Vec<Write>>,
     /// In the page cache only, and taken for clean.
@@ -111,6 +112,39 @@ impl Volume {
     pub(crate) fn wipe(&self) {
         self.medium.wipe();
         *self.state() = State::default();
+    }
+
+    /// Nothing grows beyond what is there and so many bytes more, or anything may grow.
+    pub(crate) fn set_room(&self, room: Option<u64>) {
+        let used = || -> u64 {
+            let names = self.medium.list().unwrap_or_default();
+            names
+                .iter()
+                .filter_map(|name| self.medium.len(name).ok())
+                .sum()
+        };
+        self.medium.set_capacity(room.map(|room| used() + room));
+        self.state().is_full = room.is_some();
+    }
+
+    /// True while its room is limited.
+    pub(crate) fn is_full(&self) -> bool {
+        self.state().is_full
+    }
+
+    /// Files and their lengths.
+    pub(crate) fn files(&self) -> Vec<(String, u64)> {
+        let names = self.medium.list().unwrap_or_default();
+        let file = |name: String| {
+            let length = self.medium.len(&name).ok()?;
+            Some((name, length))
+        };
+        names.into_iter().filter_map(file).collect()
+    }
+
+    /// One bit turns, on the medium and as read.
+    pub(crate) fn flip(&self, name: &str, byte: u64, bit: u8) {
+        self.medium.flip_bit(name, byte, bit);
     }
 
     /// One bit of the last batch of the journal turns, on the medium and as read.

@@ -99,6 +99,16 @@ pub struct Counts {
     pub cuts: u64,
     /// Ports opened.
     pub reigns: u64,
+    /// Checkpoints made.
+    pub checkpoints: u64,
+    /// Checkpoints installed from a master.
+    pub installs: u64,
+    /// Blank volumes that joined as learners.
+    pub joins: u64,
+    /// Logs and volumes that were set aside.
+    pub set_asides: u64,
+    /// Damaged members that are clean again.
+    pub repairs: u64,
 }
 
 /// The whole simulation of one run.

@@ -118,6 +118,7 @@ impl Group {
         }
         if beat.reign == Reign::Serving {
             self.aim_repair(ballot, beat.appended);
+            self.consider_clean(now); // It may be there already, and nothing more arrive.
         }
         if matches!(beat.reign, Reign::Serving | Reign::Resigning(_)) {
             self.last_master = Some((ballot.epoch, from.ordinal));

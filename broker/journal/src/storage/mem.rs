@@ -7,7 +7,7 @@
 //! cache is clean: what it should have made durable is readable, a second sync succeeds, and a power
 //! cut shows that it never reached the disk; only writing it again brings it there (H11).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -69,7 +69,8 @@ impl MemStorage {
         disk.names = disk.durable_names.clone();
         disk.calls_left = None;
         let Disk { inodes, names, .. } = &mut *disk;
-        inodes.retain(|number, _| names.values().any(|named| named == number));
+        let named: BTreeSet<u64> = names.values().copied().collect();
+        inodes.retain(|number, _| named.contains(number));
         for inode in inodes.values_mut() {
             inode.lose_unsynced(chance);
         }
@@ -204,13 +205,12 @@ impl Disk {
             durable_names,
             ..
         } = self;
-        let named = |n: &u64| {
-            names
-                .values()
-                .chain(durable_names.values())
-                .any(|named| named == n)
-        };
-        inodes.retain(|number, _| named(number));
+        let named: BTreeSet<u64> = names
+            .values()
+            .chain(durable_names.values())
+            .copied()
+            .collect();
+        inodes.retain(|number, _| named.contains(number));
     }
 }
 

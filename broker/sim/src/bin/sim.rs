@@ -178,8 +178,12 @@ fn print_sums(sums: &Sums, elapsed: Duration) {
         sums.starts, sums.aborts, sums.cuts, sums.frames, sums.late_frames, sums.handed_back
     );
     println!(
-        "compared: records {}, state digests {}, claims about disks {}",
-        sums.records, sums.digests, sums.claims
+        "checkpoints {}, installs {}, joins {}, config records {}, set aside {}, repaired {}",
+        sums.checkpoints, sums.installs, sums.joins, sums.configs, sums.set_asides, sums.repairs
+    );
+    println!(
+        "compared: records {}, state digests {}, restored states {}, claims about disks {}, votes {}",
+        sums.records, sums.digests, sums.restored, sums.claims, sums.votes
     );
     let faults: Vec<String> = sums
         .faults

@@ -6,11 +6,11 @@
 //!
 //! Not here: what clients may rely on (`history`), and the content of records beyond their bytes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tandemmq_cluster::{Offsets, Role};
 use tandemmq_journal::{Batch, LogState};
-use tandemmq_model::{Ballot, Epoch, MemberId, Offset};
+use tandemmq_model::{Ballot, Bytes, Epoch, Incarnation, MemberId, Offset, RecordKind};
 
 use super::{Invariant, Violation};
 use crate::payload::Attempt;
@@ -36,6 +36,12 @@ pub struct View {
     pub last_crc: Option<u32>,
     /// Its epoch table.
     pub epochs: Epochs,
+    /// Its log begins behind this record.
+    pub log_start: Offset,
+    /// Its newest checkpoint.
+    pub checkpoint: Option<Offset>,
+    /// The founding list, once it has a group.
+    pub founders: Vec<MemberId>,
 }
 
 /// Reads a member's own log: batches that cover `(from, to]`.
@@ -51,6 +57,12 @@ pub struct Compared {
     pub records: u64,
     /// State digests against the first one at their offset.
     pub digests: u64,
+    /// States restored from checkpoints against the first digest at their offset.
+    pub restored: u64,
+    /// Votes that masters counted.
+    pub votes: u64,
+    /// Changes of members that were committed, joint ones and final ones.
+    pub configs: u64,
     /// Claims about a disk against what would survive.
     pub claims: u64,
     /// Masters elected (EpochStart committed).
@@ -76,8 +88,18 @@ struct Member {
     told: Ballot,
     /// The greatest ack of this incarnation: under which ballot, up to where.
     acked: (Ballot, Offset),
-    /// Its volume was wiped or rolled back: nothing it said holds any more.
+    /// Its volume was wiped, rolled back or damaged: nothing it said holds any more.
     excused: bool,
+    /// The incarnation of the above.
+    incarnation: Option<Incarnation>,
+    /// It just started: the next state that is seen came from a checkpoint.
+    starts: bool,
+}
+
+/// One Config record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Config {
+    sets: Vec<BTreeSet<Incarnation>>,
 }
 
 /// The memory of one run.
@@ -90,6 +112,12 @@ pub struct Group {
     masters: BTreeMap<Epoch, (Ballot, Epochs)>,
     serving: BTreeMap<Epoch, MemberId>,
     digests: BTreeMap<Offset, u64>,
+    /// Who promised which epoch to anybody, and whether that counts: sent while clean, by a volume
+    /// that had all it ever told.
+    votes: BTreeMap<(Incarnation, Epoch), bool>,
+    /// The greatest ack of each incarnation that was sent while clean.
+    acks: BTreeMap<Incarnation, (Ballot, Offset)>,
+    configs: BTreeMap<(Offset, Epoch), Config>,
     compared: Compared,
 }
 
@@ -116,6 +144,9 @@ impl Group {
             masters: BTreeMap::new(),
             serving: BTreeMap::new(),
             digests: BTreeMap::new(),
+            votes: BTreeMap::new(),
+            acks: BTreeMap::new(),
+            configs: BTreeMap::new(),
             compared: Compared::default(),
         }
     }
@@ -150,9 +181,35 @@ impl Group {
         self.members[node].excused
     }
 
+    /// This member has been made good: from now on it is judged like every other.
+    pub fn absolve(&mut self, node: usize) {
+        self.members[node].excused = false;
+    }
+
+    /// True when what it has is not below what its volume ever told.
+    pub fn is_up_to_its_word(&self, node: usize) -> bool {
+        let member = &self.members[node];
+        member.view.as_ref().is_some_and(|view| {
+            let tail = view.epochs.last().map_or(Epoch(0), |(epoch, _)| *epoch);
+            !member.is_below(view.promise, (tail, view.offsets.synced))
+        })
+    }
+
     /// A member starts with what `recover` found.
-    pub fn started(&mut self, node: usize, promise: Ballot, log_state: LogState) -> Judged {
+    pub fn started(
+        &mut self,
+        node: usize,
+        who: MemberId,
+        promise: Ballot,
+        log_state: LogState,
+    ) -> Judged {
         let member = &mut self.members[node];
+        if member.incarnation.replace(who.incarnation) != Some(who.incarnation) {
+            // Another volume: it told nothing yet.
+            member.told = Ballot::NONE;
+            member.acked = (Ballot::NONE, Offset::ZERO);
+        }
+        member.starts = true;
         member.compared = Offset::ZERO;
         member.chained = (Offset::ZERO, None);
         if member.excused {
@@ -183,6 +240,7 @@ impl Group {
             // A master counts its own disk: that is an ack too, though it says it to itself.
             self.told_match(node, view.promise, view.offsets.committed);
         }
+        self.members[node].incarnation = Some(view.member.incarnation);
         self.members[node].view = Some(view);
         Ok(())
     }
@@ -210,6 +268,30 @@ impl Group {
         let told = &mut self.members[node].told;
         if promise.epoch > told.epoch {
             *told = promise;
+        }
+    }
+
+    /// A member gave its promise, with this tail: whether that is a vote.
+    pub fn told_vote(&mut self, node: usize, who: MemberId, ballot: Ballot, tail: (Epoch, Offset)) {
+        let member = &self.members[node];
+        let clean = member
+            .view
+            .as_ref()
+            .is_some_and(|view| view.log_state == LogState::Clean);
+        let counts = clean && !(member.excused && member.is_below(ballot, tail));
+        let vote = self.votes.entry((who.incarnation, ballot.epoch));
+        *vote.or_insert(false) |= counts;
+    }
+
+    /// A member acknowledged, also in the answer to a heartbeat.
+    pub fn told_ack(&mut self, node: usize, who: MemberId, ballot: Ballot, matched: Offset) {
+        let view = self.members[node].view.as_ref();
+        if view.is_none_or(|view| view.log_state != LogState::Clean) {
+            return;
+        }
+        let known = self.acks.entry(who.incarnation).or_default();
+        if (ballot.epoch, matched) > (known.0.epoch, known.1) {
+            *known = (ballot, matched);
         }
     }
 
@@ -254,8 +336,27 @@ impl Group {
         Ok(())
     }
 
-    /// The digest of a member's State at its applied offset.
-    pub fn check_digest(&mut self, node: usize, applied: Offset, digest: u64) -> Judged {
+    /// The digest of a member's State at its applied offset; `installed`: it has just come with a
+    /// checkpoint.
+    pub fn check_digest(
+        &mut self,
+        node: usize,
+        applied: Offset,
+        digest: u64,
+        installed: bool,
+    ) -> Judged {
+        let starts = std::mem::take(&mut self.members[node].starts);
+        if (starts || installed)
+            && applied > Offset::ZERO
+            && let Some(first) = self.digests.get(&applied)
+        {
+            self.compared.restored += 1;
+            must!(
+                *first == digest,
+                I14Checkpoint,
+                "member {node} restored another state at {applied} than the log gave there"
+            );
+        }
         let Some(first) = self.digests.get(&applied) else {
             self.digests.insert(applied, digest);
             return Ok(());
@@ -357,6 +458,12 @@ impl Group {
             return Ok(());
         }
         let epoch = view.promise.epoch;
+        must!(
+            view.log_state == LogState::Clean,
+            I12IncarnationSafety,
+            "member {node} reigns in epoch {epoch} and is {:?}",
+            view.log_state
+        );
         if let Some((owner, _)) = self.masters.get(&epoch) {
             must!(
                 *owner == view.promise,
@@ -439,6 +546,7 @@ impl Group {
     }
 
     fn check_batch(&mut self, node: usize, view: &View, batch: &Batch) -> Judged {
+        self.learn_records(batch)?;
         let end = (batch.epoch(), batch.last());
         let first = *self.chain.entry(end).or_insert_with(|| batch.crc());
         must!(
@@ -516,6 +624,7 @@ impl Group {
                 hash,
                 attempt,
             });
+            self.compared.configs += u64::from(self.configs.contains_key(&(offset, epoch)));
             return Ok(());
         }
         self.compared.records += 1;
@@ -545,26 +654,128 @@ impl Group {
             view.role.as_str(),
             view.promise.epoch
         );
-        let holds = |other: &Member| {
-            let has = |view: &View| {
-                view.offsets.synced >= committed && epoch_at(&view.epochs, committed) == epoch
-            };
-            other.excused || other.view.as_ref().is_some_and(has)
+        // A disk counts when its volume said so under this ballot, while it was clean.
+        let holds = |who: &Incarnation| {
+            *who == view.member.incarnation
+                || self.acks.get(who).is_some_and(|(ballot, matched)| {
+                    *ballot == view.promise && *matched >= committed
+                })
         };
-        let others = self
-            .members
-            .iter()
-            .enumerate()
-            .filter(|(other, _)| *other != node);
-        let copies = 1 + others.filter(|(_, member)| holds(member)).count();
-        must!(
-            copies > self.members.len() / 2,
-            I8CommitRule,
-            "member {node} commits {committed}, which is on {copies} of {} disks",
-            self.members.len()
-        );
+        for set in self.voters(view).sets {
+            let copies = set.iter().filter(|who| holds(who)).count();
+            must!(
+                copies > set.len() / 2,
+                I8CommitRule,
+                "member {node} commits {committed}, which is on {copies} of {} disks",
+                set.len()
+            );
+        }
         Ok(())
     }
+
+    /// The voters of a member's log: the last Config in it, else the founders.
+    fn voters(&self, view: &View) -> Config {
+        let configs = self
+            .configs
+            .range(..=(view.offsets.appended, Epoch(u64::MAX)));
+        let of_log = |((offset, epoch), _): &(&(Offset, Epoch), &Config)| {
+            epoch_at(&view.epochs, *offset) == Some(*epoch)
+                || *offset <= view.log_start && *offset <= self.committed()
+        };
+        let mut of_log = configs.rev().filter(of_log);
+        of_log.next().map_or_else(
+            || Config {
+                sets: vec![view.founders.iter().map(|m| m.incarnation).collect()],
+            },
+            |(_, config)| config.clone(),
+        )
+    }
+
+    /// What the records of a batch say about votes and voters.
+    fn learn_records(&mut self, batch: &Batch) -> Judged {
+        for (offset, record) in batch.records() {
+            if record.kind == RecordKind::EpochStart as u8 {
+                self.check_votes(batch.epoch(), &record.body)?;
+            } else if record.kind == RecordKind::Config as u8
+                && let Some(config) = Config::parse(&record.body)
+            {
+                self.configs.insert((offset, batch.epoch()), config);
+            }
+        }
+        Ok(())
+    }
+
+    /// I12: every vote that made this master was given by a clean volume, up to its word.
+    fn check_votes(&mut self, epoch: Epoch, body: &Bytes) -> Judged {
+        let Some((own, voters)) = votes_of(body) else {
+            return Ok(());
+        };
+        for voter in voters.into_iter().filter(|voter| *voter != own) {
+            self.compared.votes += 1;
+            let vote = self.votes.get(&(voter, epoch)).copied();
+            must!(
+                vote == Some(true),
+                I12IncarnationSafety,
+                "the master of epoch {epoch} counted the vote of {voter}, which was {}",
+                if vote.is_none() {
+                    "never given"
+                } else {
+                    "given by a volume that lost something"
+                }
+            );
+        }
+        Ok(())
+    }
+}
+
+// === impl Member ===
+
+impl Member {
+    /// A volume of this promise and tail has less than this incarnation told.
+    fn is_below(&self, promise: Ballot, tail: (Epoch, Offset)) -> bool {
+        let (ballot, matched) = self.acked;
+        let forgot_promise = promise.epoch < self.told.epoch
+            || promise.epoch == self.told.epoch && promise != self.told;
+        // In a later ballot it may have been made to cut.
+        forgot_promise || tail.1 < matched && tail.0 <= ballot.epoch
+    }
+}
+
+// === impl Config ===
+
+impl Config {
+    /// `version u8 | generation u64 | 2 × (count u8 | count × (ordinal u8, incarnation u128))`
+    fn parse(body: &Bytes) -> Option<Self> {
+        let mut sets = Vec::new();
+        let mut at = 9;
+        for _ in 0..2 {
+            let count = usize::from(*body.get(at)?);
+            let set = (0..count)
+                .map(|row| incarnation(body, at + 2 + 17 * row))
+                .collect::<Option<BTreeSet<_>>>()?;
+            at += 1 + 17 * count;
+            if !set.is_empty() {
+                sets.push(set);
+            }
+        }
+        Some(Self { sets })
+    }
+}
+
+/// `version u8 | ballot | generation u64 | count u8, voters | count u8, (incarnation u128, tail)`:
+/// the master of an EpochStart, and whose promises it counted.
+fn votes_of(body: &Bytes) -> Option<(Incarnation, Vec<Incarnation>)> {
+    const BALLOT: usize = 8 + 17 + 8;
+    let voters_at = 1 + BALLOT + 8;
+    let tails_at = voters_at + 1 + 17 * usize::from(*body.get(voters_at)?);
+    let count = usize::from(*body.get(tails_at)?);
+    let of = (0..count).map(|row| incarnation(body, tails_at + 1 + 32 * row));
+    Some((incarnation(body, 1 + 8 + 1)?, of.collect::<Option<_>>()?))
+}
+
+fn incarnation(body: &Bytes, at: usize) -> Option<Incarnation> {
+    let bytes = body.get(at..at + 16)?.try_into().ok()?;
+    Some(Incarnation(u128::from_be_bytes(bytes)))
 }
 
 /// The epoch of the record at that offset, by a table of first offsets. Beyond the end of the log

@@ -133,12 +133,17 @@ impl World {
         let costly = match seen.kind {
             Kind::Promised => true,
             Kind::Ack => self.streams.oracle.permille(60),
+            Kind::HeartbeatReply => return self.group.told_ack(from, seen.from, ballot, offset),
             _ => return,
         };
-        self.group.told_promise(from, ballot);
         if seen.kind == Kind::Ack {
             self.group.told_match(from, ballot, offset);
+            self.group.told_ack(from, seen.from, ballot, offset);
         }
+        if let (Kind::Promised, Some(tail)) = (seen.kind, seen.tail) {
+            self.group.told_vote(from, seen.from, ballot, tail);
+        }
+        self.group.told_promise(from, ballot);
         if costly {
             let survives = self.nodes[from].would_survive(&self.plan);
             let judged = self.group.check_claim(from, (ballot, offset), survives);

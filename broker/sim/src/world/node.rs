@@ -188,6 +188,13 @@ impl Node {
                 .iter()
                 .map(|row| (row.epoch, row.first))
                 .collect(),
+            log_start: journal.log_start(),
+            checkpoint: journal.newest_checkpoint().map(|(offset, _)| offset),
+            founders: journal
+                .identity()
+                .group
+                .as_ref()
+                .map_or_else(Vec::new, |group| group.members.clone()),
         })
     }
 }
@@ -261,7 +268,8 @@ impl World {
                 .start(node as u8, incarnation, &config)
             {
                 Ok(started) => started,
-                Err(_) if self.nodes[node].disk.has_failed() => {
+                // A full disk has no room for what a start writes either.
+                Err(_) if self.nodes[node].disk.has_failed() || self.nodes[node].disk.is_full() => {
                     let wait = self.streams.names.millis(50, 500);
                     return self.agenda.after(wait, Happening::Start { node });
                 }
@@ -271,7 +279,7 @@ impl World {
                 }
             };
         let (promise, log_state) = (recovered.control.promise, recovered.control.log_state);
-        let judged = self.group.started(node, promise, log_state);
+        let judged = self.group.started(node, member, promise, log_state);
         self.judge(judged);
         self.counts.starts += 1;
         let now = self.agenda.now();
@@ -451,8 +459,8 @@ pub(crate) fn journal_config(plan: &Plan) -> JournalConfig {
         max_bytes: None,
         reserve_bytes: u64::from(plan.segment_bytes),
         tail_bytes_max: 64 * 1024,
-        checkpoint_bytes: u64::from(plan.segment_bytes) / 2,
-        retain_bytes: 2 * u64::from(plan.segment_bytes),
+        checkpoint_bytes: plan.checkpoint_bytes,
+        retain_bytes: plan.retain_bytes,
     }
 }
 

@@ -19,6 +19,7 @@ impl World {
     /// The oracle's slow look.
     pub(super) fn inspect(&mut self) {
         self.agenda.after(INSPECT, Happening::Inspect);
+        self.absolve();
         let Some(settled) = self.settled_at else {
             return;
         };
@@ -38,7 +39,25 @@ impl World {
     }
 
     /// What is not yet as it must be, in words.
-    pub(crate) fn unsettled(&self) -> Option<String> {
+    fn unsettled(&self) -> Option<String> {
+        if let Some(why) = self.out_of_step() {
+            return Some(why);
+        }
+        if let Some(client) = self.clients.iter().position(|client| !client.is_done()) {
+            return Some(format!(
+                "client {client} is not done: {:?}",
+                self.clients[client]
+            ));
+        }
+        let status = self.nodes[self.master()?].machine()?.status();
+        let full = status.destinations.iter().find(|stats| {
+            stats.kind == DestinationKind::Queue && (stats.depth > 0 || stats.in_flight > 0)
+        });
+        full.map(|stats| format!("queue {} holds {} messages", stats.name, stats.depth))
+    }
+
+    /// Who is not a clean voter in step with a master who serves, in words.
+    pub(crate) fn out_of_step(&self) -> Option<String> {
         let Some(master) = self.master() else {
             return Some("nobody is master".to_owned());
         };
@@ -68,16 +87,6 @@ impl World {
                 ));
             }
         }
-        if let Some(client) = self.clients.iter().position(|client| !client.is_done()) {
-            return Some(format!(
-                "client {client} is not done: {:?}",
-                self.clients[client]
-            ));
-        }
-        let status = machine.status();
-        let full = status.destinations.iter().find(|stats| {
-            stats.kind == DestinationKind::Queue && (stats.depth > 0 || stats.in_flight > 0)
-        });
-        full.map(|stats| format!("queue {} holds {} messages", stats.name, stats.depth))
+        None
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tandemmq_cluster::{Event, Role};
+use tandemmq_journal::{LogState, ReadDone, ScrubAt};
 use tandemmq_model::Time;
 
 use super::{Crash, World};
@@ -21,8 +22,10 @@ const MEMORY_STORED: Duration = Duration::from_millis(2_500);
 #[derive(Debug, Default)]
 pub(crate) struct Storm {
     over: bool,
-    /// The one volume of this run was wiped or chosen to be rolled back.
-    volume_spent: bool,
+    /// A volume was lost or damaged, and not everybody is seen to be well again since.
+    struck: bool,
+    /// A volume is chosen to be rolled back.
+    rolling: bool,
     snapshot: Option<Volume>,
 }
 
@@ -63,6 +66,7 @@ impl World {
             Fault::LeaseClear => {
                 self.lease_faults.unknown = self.lease_faults.unknown.saturating_sub(1);
             }
+            Fault::RoomAgain(node) => self.nodes[node].disk.set_room(None),
             Fault::RollBackNow(node) => self.roll_back(node),
             Fault::Settle => self.settle(),
         }
@@ -129,6 +133,9 @@ impl World {
             }
             FaultKind::Wipe => self.strike_wipe(),
             FaultKind::RollBack => self.strike_roll_back(),
+            FaultKind::BitFlip => self.strike_bit(),
+            FaultKind::Absence => self.strike_absence(),
+            FaultKind::FullDisk => self.strike_full_disk(),
         }
     }
 
@@ -400,13 +407,123 @@ impl World {
         true
     }
 
+    fn strike_absence(&mut self) -> bool {
+        let node = self.victim();
+        let wait = self.streams.faults.millis(3_000, 10_000);
+        if !self.nodes[node].is_alive() {
+            return false;
+        }
+        self.crash(node, Crash::Kill);
+        self.restart_after(node, wait);
+        true
+    }
+
+    fn strike_full_disk(&mut self) -> bool {
+        let node = self.victim();
+        let room = *self.streams.faults.pick(&[0, 0, 4_096, 32_768]);
+        let time = self.streams.faults.millis(500, 8_000);
+        self.nodes[node].disk.set_room(Some(room));
+        self.agenda
+            .after(time, Happening::Fault(Fault::RoomAgain(node)));
+        true
+    }
+
+    /// A volume may be lost when every other one is known to be well.
+    fn may_lose(&mut self) -> bool {
+        let may = self.is_founded() && !self.storm.struck;
+        self.storm.struck |= may;
+        may
+    }
+
+    /// Once all are clean voters in step and nothing on their disks is wrong, the next volume may
+    /// be lost, and nobody is excused any more.
+    pub(super) fn absolve(&mut self) {
+        let waits = self.storm.struck && !self.storm.rolling;
+        if !waits || self.out_of_step().is_some() || !self.is_config_final() {
+            return;
+        }
+        let well = |node: usize| !self.group.is_excused(node) || self.is_well(node);
+        if !(0..self.nodes.len()).all(well) {
+            return;
+        }
+        for node in 0..self.nodes.len() {
+            self.group.absolve(node);
+        }
+        self.storm.struck = false;
+        self.note(Step::Fault, &[3], || "all volumes are well".to_owned());
+    }
+
+    fn is_config_final(&self) -> bool {
+        let machines = self.nodes.iter().filter_map(|node| node.machine());
+        let mut generations = machines.map(|machine| machine.status().config_generation);
+        generations.all(|generation| generation.is_multiple_of(2))
+    }
+
+    /// It is not below what it ever said, and all that is on its disk reads well.
+    fn is_well(&self, node: usize) -> bool {
+        let Some(machine) = self.nodes[node].machine() else {
+            return false;
+        };
+        if !self.group.is_up_to_its_word(node) {
+            return false;
+        }
+        let config = super::node::journal_config(&self.plan);
+        let last = machine.journal().synced();
+        if self.nodes[node].disk.would_find(&config) != Some((LogState::Clean, last)) {
+            return false;
+        }
+        let mut at = ScrubAt::Start;
+        loop {
+            match self.nodes[node]
+                .disk
+                .read(&machine.journal().read_scrub(at))
+            {
+                ReadDone::Scrubbed(ScrubAt::Start) => return true,
+                ReadDone::Scrubbed(next) => at = next,
+                _ => return false,
+            }
+        }
+    }
+
+    /// One bit of one file turns, of a member that runs or is down. Not where a start would take it
+    /// for a torn tail: only the peers' memory tells the two apart, and they may not have it yet.
+    fn strike_bit(&mut self) -> bool {
+        let node = self.victim();
+        let (draw, bit) = (self.streams.faults.next_u64(), self.streams.faults.below(8));
+        let files = self.nodes[node].disk.files();
+        // The incarnation's own files; what was set aside is nobody's any more.
+        let of_use = |(name, length): &(String, u64)| {
+            *length > 0 && !name.starts_with("aside-") && !name.starts_with("damaged-")
+        };
+        let files: Vec<_> = files.into_iter().filter(of_use).collect();
+        if files.is_empty() || self.storm.struck || !self.is_founded() {
+            return false;
+        }
+        let (name, length) = &files[(draw % files.len() as u64) as usize];
+        let byte = (draw >> 16) % length;
+        let config = super::node::journal_config(&self.plan);
+        let before = self.nodes[node].disk.would_find(&config);
+        self.nodes[node].disk.flip(name, byte, bit as u8);
+        let after = self.nodes[node].disk.would_find(&config);
+        let torn = after.is_some_and(|(state, _)| state == LogState::Clean) && after != before;
+        if torn {
+            self.nodes[node].disk.flip(name, byte, bit as u8);
+            return false;
+        }
+        self.storm.struck = true;
+        self.group.excuse(node);
+        self.note(Step::Fault, &[node as u64, byte, bit], || {
+            format!("bit {bit} of byte {byte} of {name} of {node} turns")
+        });
+        true
+    }
+
     fn strike_wipe(&mut self) -> bool {
         let node = self.victim();
         let wait = self.streams.faults.millis(20, 2_000);
-        if self.storm.volume_spent || !self.is_founded() {
+        if !self.may_lose() {
             return false;
         }
-        self.storm.volume_spent = true;
         self.wipe(node);
         self.restart_after(node, wait);
         true
@@ -439,10 +556,10 @@ impl World {
     fn strike_roll_back(&mut self) -> bool {
         let node = self.victim();
         let until_kill = self.streams.faults.millis(300, 5_000);
-        if self.storm.volume_spent || !self.is_founded() {
+        if !self.may_lose() {
             return false;
         }
-        self.storm.volume_spent = true;
+        self.storm.rolling = true;
         self.take_snapshot(node);
         let kill = until_kill;
         self.agenda
@@ -468,6 +585,7 @@ impl World {
             return;
         }
         self.nodes[node].disk.take_back();
+        self.storm.rolling = false;
         if self.peers_remember(node)
             && let Some(snapshot) = self.storm.snapshot.take()
         {
@@ -513,6 +631,7 @@ impl World {
     /// Everything that was taken away is given back; no fault strikes any more.
     pub(crate) fn settle(&mut self) {
         self.storm.over = true;
+        self.storm.rolling = false;
         self.note(Step::Fault, &[0], || "faults are over".to_owned());
         self.net.heal_all(&mut self.agenda, &mut self.streams.net);
         self.lease_faults.away = 0;
@@ -521,6 +640,7 @@ impl World {
             self.nodes[node].disk.take_back();
             self.nodes[node].disk.set_slow(1);
             self.nodes[node].disk.forgive();
+            self.nodes[node].disk.set_room(None);
             self.unhang_disk(node);
             self.resume(node);
             if !self.nodes[node].is_alive() {

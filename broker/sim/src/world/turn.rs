@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tandemmq_cluster::{Effect, Event, NodeMachine, Offsets};
+use tandemmq_journal::LogState;
 use tandemmq_model::{ConnId, Delivery, Destination, Epoch, MessageId, Now, Outcome, Time};
 
 use super::World;
@@ -126,6 +127,7 @@ impl World {
                 && last.promise == machine.promise()
                 && last.log_state == machine.log_state()
                 && last.member == process.member
+                && last.checkpoint == machine.journal().newest_checkpoint().map(|(at, _)| at)
                 && last.last_crc == machine.journal().last_crc()
         });
         if unchanged {
@@ -138,6 +140,7 @@ impl World {
             last.member == view.member && last.offsets.appended > view.offsets.appended
         };
         self.counts.cuts += u64::from(self.group.last_view(node).is_some_and(shorter));
+        let installed = self.count_changes(node, &view);
         self.note_offsets(node, offsets);
         let this = &self.nodes[node];
         let machine = this.machine().expect("alive");
@@ -146,12 +149,34 @@ impl World {
             disk: &this.disk,
         };
         let mut judged = self.group.observe(node, view, &log);
-        if judged.is_ok() && applied_before != Some(offsets.applied) {
+        if judged.is_ok() && (applied_before != Some(offsets.applied) || installed) {
+            let digest = machine.state_digest();
             judged = self
                 .group
-                .check_digest(node, offsets.applied, machine.state_digest());
+                .check_digest(node, offsets.applied, digest, installed);
         }
         self.judge(judged);
+    }
+
+    /// Counts what was reached since the last look; true when a checkpoint was installed.
+    fn count_changes(&mut self, node: usize, view: &View) -> bool {
+        let Some(last) = self.group.last_view(node) else {
+            return false;
+        };
+        let same = last.member == view.member;
+        let installed = same
+            && view.log_start > last.log_start
+            && view.log_start > last.offsets.applied
+            && view.offsets.applied == view.log_start;
+        let counts = &mut self.counts;
+        counts.installs += u64::from(installed);
+        counts.checkpoints += u64::from(same && view.checkpoint > last.checkpoint);
+        counts.joins += u64::from(
+            view.log_state == LogState::Learner && (last.log_state != view.log_state || !same),
+        );
+        let well = view.log_state == LogState::Clean;
+        counts.repairs += u64::from(same && well && last.log_state == LogState::NeedsRepair);
+        installed
     }
 
     fn note_offsets(&mut self, node: usize, at: Offsets) {
@@ -245,6 +270,7 @@ impl World {
             }
             Effect::Abort { reason } => self.abort(node, &reason),
             Effect::Restart { reason } => {
+                self.counts.set_asides += 1;
                 self.note(Step::Process, &[7, node as u64], || {
                     format!("{node} starts again: {reason}")
                 });
@@ -350,7 +376,10 @@ impl World {
         self.note(Step::Process, &[5, node as u64], || {
             format!("{node} aborts: {reason}")
         });
-        if !self.nodes[node].disk.has_failed() && !self.group.is_excused(node) {
+        let disk = &self.nodes[node].disk;
+        // A full disk may leave no room for a switch or a mark; the next start tries again.
+        let has_cause = disk.has_failed() || disk.is_full() || self.group.is_excused(node);
+        if !has_cause {
             let text = format!("member {node} aborts without a failed disk: {reason}");
             self.violate(Violation::new(Invariant::Abort, text));
         }

@@ -56,6 +56,9 @@ impl Member {
             },
             last_crc: Some(self.batches.last().map_or(0, Batch::crc)),
             epochs,
+            log_start: Offset::ZERO,
+            checkpoint: None,
+            founders: (0..3).map(member).collect(),
         }
     }
 }
