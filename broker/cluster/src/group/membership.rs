@@ -132,7 +132,9 @@ impl Group {
         group: Founding,
     ) {
         let blank = self.voters.is_none() && self.storing.adopting.is_none();
-        if !blank || ballot.member != from || ballot.epoch <= self.promise.epoch {
+        // It may have died when it had promised this and had no group yet.
+        let may_promise = ballot.epoch > self.promise.epoch || ballot == self.promise;
+        if !blank || ballot.member != from || !may_promise {
             return;
         }
         self.notice(format!(
