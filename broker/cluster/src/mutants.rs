@@ -57,6 +57,16 @@ pub enum Mutant {
     FinalBeforeJointCommitted,
     /// Row 16: whatever volume is in a voter's place counts for it.
     VoterByOrdinal,
+    /// Row 15d: what a learner has on its disk counts for the voter whose place it takes.
+    LearnerCounts,
+    /// Rows 4, 14 and 18: votes count whatever their owners say of their logs.
+    UncleanVotes,
+    /// Row 15d: a volume that was replaced is added again when it comes back.
+    ReplacedComesBack,
+    /// Row 18: what was acknowledged before an accusation is enough to set the accused aside.
+    OldAcksSetAside,
+    /// Row 17: a master is refused by voters only.
+    LearnerNotHeard,
 }
 
 #[cfg(feature = "mutants")]
@@ -95,7 +105,7 @@ pub use switch::set;
 
 impl Mutant {
     /// All of them, for the run that catches each.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 31] = [
         Self::PromiseNotSynced,
         Self::OwnPromiseNotSynced,
         Self::PromiseByEpochNumber,
@@ -122,5 +132,10 @@ impl Mutant {
         Self::NoJoint,
         Self::FinalBeforeJointCommitted,
         Self::VoterByOrdinal,
+        Self::LearnerCounts,
+        Self::UncleanVotes,
+        Self::ReplacedComesBack,
+        Self::OldAcksSetAside,
+        Self::LearnerNotHeard,
     ];
 }

@@ -162,10 +162,8 @@ impl Group {
                 .voters
                 .as_ref()
                 .is_some_and(|v| v.contains(*incarnation));
-            if voter
-                && reply.log_state == LogState::Clean
-                && self.accusation(*incarnation, ballot, reply).is_none()
-            {
+            let clean = reply.log_state == LogState::Clean || mutants::on(Mutant::UncleanVotes);
+            if voter && clean && self.accusation(*incarnation, ballot, reply).is_none() {
                 counted.push((*incarnation, reply.tail));
             }
         }
