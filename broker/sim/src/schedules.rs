@@ -38,6 +38,7 @@ mod h27;
 mod h28;
 mod h29;
 mod h30;
+mod r18;
 
 /// One schedule.
 #[derive(Debug, Clone, Copy)]
@@ -144,6 +145,8 @@ schedules! {
         "a slave that promised a dead candidate makes its master stand again";
     h30::h30_a_proposal_whose_volume_died_is_cleared, 3,
         "a listed volume is lost between proposal and confirmation";
+    r18::h34_old_acks_set_no_volume_aside, 3,
+        "the only other copy of what is committed does not answer now";
     f01::f1_a_master_killed_after_any_effect_loses_nothing, 3,
         "kill -9 between any two effects of a commit";
     f03::f3_a_power_cut_of_all_loses_nothing_in_any_order_of_return, 3,

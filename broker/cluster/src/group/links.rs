@@ -5,7 +5,7 @@
 
 use bytestring::ByteString;
 use tandemmq_journal::{LogState, Witness};
-use tandemmq_model::{BootNonce, GroupId, Incarnation, MemberId, Now, Offset};
+use tandemmq_model::{BootNonce, GroupId, Incarnation, MemberId, Now, Offset, Time};
 
 use super::Group;
 use crate::config::PeerConfig;
@@ -37,6 +37,8 @@ pub(super) struct Peer {
     pub(super) terminating: bool,
     pub(super) synced: Offset,
     pub(super) applied: Offset,
+    /// It has been seen to be unsound since then: whoever is to replace it is asked after that.
+    pub(super) unsound_since: Option<Time>,
     /// Nobody who promised remembers better: set by row 4 when it is accused.
     pub(super) accused: Option<String>,
 }
@@ -57,6 +59,7 @@ impl Peer {
             terminating: false,
             synced: Offset::ZERO,
             applied: Offset::ZERO,
+            unsound_since: None,
             accused: None,
         }
     }
@@ -288,6 +291,7 @@ impl Group {
         if changed {
             peer.accused = None;
             peer.log_state = LogState::Clean;
+            peer.unsound_since = None;
         }
         peer.terminating = false;
         if replaced.is_some_and(|(_, known, _)| known != boot) {
