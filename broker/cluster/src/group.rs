@@ -566,6 +566,13 @@ impl Group {
             .is_some_and(|voters| voters.contains(self.me.incarnation))
     }
 
+    /// Row 13: a master is in the new set too, or its own last record would put it out.
+    fn stays_voter(&self) -> bool {
+        self.voters
+            .as_ref()
+            .is_some_and(|voters| voters.stays(self.me.incarnation))
+    }
+
     /// Voter whose log may be trusted: the only kind that promises with a vote, acks, stands.
     fn is_clean_voter(&self) -> bool {
         self.log_state == LogState::Clean && self.is_voter()

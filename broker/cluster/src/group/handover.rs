@@ -136,7 +136,11 @@ impl Group {
 
     /// A voter's own volume, linked both ways, that nobody accuses.
     fn may_count(&self, peer: &super::Peer) -> bool {
-        peer.outbound && peer.is_heard() && peer.is_sound() && !self.is_stranger(peer)
+        let voters = self.voters.as_ref();
+        let stays = peer
+            .member
+            .is_some_and(|m| voters.is_some_and(|v| v.stays(m.incarnation)));
+        peer.outbound && peer.is_heard() && peer.is_sound() && stays
     }
 
     fn leave(&mut self, now: Now, because: Because, target: Option<u8>) {
