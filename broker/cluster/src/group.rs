@@ -257,6 +257,7 @@ impl Group {
         if let Some(text) = self.swapped.clone() {
             return self.notice(text);
         }
+        self.config_changed();
         if self.voters.is_none() {
             self.timers.set(Timer::Found, now.boot);
         } else {

@@ -38,6 +38,7 @@ mod h27;
 mod h28;
 mod h29;
 mod h30;
+mod r15;
 mod r18;
 
 /// One schedule.
@@ -145,6 +146,10 @@ schedules! {
         "a slave that promised a dead candidate makes its master stand again";
     h30::h30_a_proposal_whose_volume_died_is_cleared, 3,
         "a listed volume is lost between proposal and confirmation";
+    r15::r15_a_wiped_slave_is_replaced_and_the_next_loss_is_survived, 3,
+        "learner, joint Config, final Config; then its vote and its disk count";
+    r15::r15_a_volume_that_was_replaced_is_not_taken_back, 3,
+        "it has everything and is clean, and is no voter for all that";
     r18::h34_old_acks_set_no_volume_aside, 3,
         "the only other copy of what is committed does not answer now";
     f01::f1_a_master_killed_after_any_effect_loses_nothing, 3,

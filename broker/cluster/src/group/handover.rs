@@ -134,7 +134,7 @@ impl Group {
         moves && self.peer(ordinal).is_some_and(|peer| self.may_count(peer))
     }
 
-    /// A voter's own volume, linked both ways, that nobody accuses.
+    /// A voter's own volume, linked both ways, that nobody accuses and nothing is to replace.
     fn may_count(&self, peer: &super::Peer) -> bool {
         let voters = self.voters.as_ref();
         let stays = peer
