@@ -144,6 +144,8 @@ schedules! {
         "the Lease names another group; nobody stands";
     h29::h29_a_promise_to_a_dead_candidate_is_outbid, 3,
         "a slave that promised a dead candidate makes its master stand again";
+    h29::h29_a_learner_that_promised_a_dead_candidate_is_outbid, 5,
+        "who has no vote refuses, too, or it learns nothing for ever";
     h30::h30_a_proposal_whose_volume_died_is_cleared, 3,
         "a listed volume is lost between proposal and confirmation";
     r15::r15_a_wiped_slave_is_replaced_and_the_next_loss_is_survived, 3,
