@@ -38,6 +38,8 @@ mod h27;
 mod h28;
 mod h29;
 mod h30;
+mod r12;
+mod r13;
 mod r15;
 mod r18;
 
@@ -162,4 +164,16 @@ schedules! {
         "one power cut and pauses put the restarted member into the first quorum";
     f05::f5_acks_of_a_catch_up_commit_nothing_by_themselves, 3,
         "a slave that catches up is no reason to commit what it catches up with";
+    r12::r12_a_slave_far_behind_gets_a_checkpoint_while_producers_go_on, 3,
+        "the log moved on without it";
+    r12::r12_a_master_that_dies_in_the_middle_of_a_transfer_is_followed_by_another, 3,
+        "the next one offers its own";
+    r12::f15_a_checkpoint_that_is_replaced_in_the_middle_does_no_harm, 3,
+        "the master makes newer ones while pieces are out";
+    r13::r13_a_wiped_master_comes_back_as_a_new_voter, 3,
+        "learner, joint Config, final Config";
+    r13::r13_a_learner_that_dies_at_any_step_of_its_join_joins, 3,
+        "killed at each frame of the join";
+    r13::r13_a_master_that_dies_between_joint_and_final_leaves_no_split, 3,
+        "before and after the joint record is committed";
 }

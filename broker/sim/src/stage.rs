@@ -132,6 +132,17 @@ impl Stage {
             .map_or_else(Offsets::default, |m| m.offsets())
     }
 
+    /// The record before the first one of a member's log.
+    pub(crate) fn log_start(&self, node: usize) -> Offset {
+        let machine = self.world.nodes[node].machine();
+        machine.map_or(Offset::ZERO, |machine| machine.journal().log_start())
+    }
+
+    /// The generation of a member's Config.
+    pub(crate) fn generation(&self, node: usize) -> u64 {
+        self.world.generation(node)
+    }
+
     /// The producer has so many more messages to send; nothing is waited for.
     pub(crate) fn offer(&mut self, messages: u32) {
         self.world.offer(PRODUCER, messages, 0);

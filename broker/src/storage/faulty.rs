@@ -58,6 +58,7 @@ struct Now {
 
 impl Fault {
     /// The line that asks for it.
+    #[cfg(test)]
     pub(crate) fn line(self) -> String {
         match self {
             Self::Stall(time) => format!("stall {}ms\n", time.as_millis()),
@@ -67,6 +68,7 @@ impl Fault {
     }
 
     /// Asks the broker of that `dataDir` for it. The rename makes the file appear whole.
+    #[cfg(test)]
     pub(crate) fn ask(self, data_dir: &Path) -> std::io::Result<()> {
         let beside = data_dir.join(format!("{FILE}.new"));
         fs::write(&beside, self.line())?;

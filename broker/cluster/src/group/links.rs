@@ -30,6 +30,8 @@ pub(super) struct Peer {
     pub(super) member: Option<MemberId>,
     /// The group that it last spoke for.
     group: Option<GroupId>,
+    /// Its word counts no more since then.
+    pub(super) unsound_since: Option<Time>,
     /// How ill its disk is.
     pub(super) illness: u8,
     /// What it said of itself last.
@@ -37,8 +39,6 @@ pub(super) struct Peer {
     pub(super) terminating: bool,
     pub(super) synced: Offset,
     pub(super) applied: Offset,
-    /// It has been seen to be unsound since then: whoever is to replace it is asked after that.
-    pub(super) unsound_since: Option<Time>,
     /// Nobody who promised remembers better: set by row 4 when it is accused.
     pub(super) accused: Option<String>,
 }
@@ -54,12 +54,12 @@ impl Peer {
             process: None,
             member: None,
             group: None,
+            unsound_since: None,
             illness: 0,
             log_state: LogState::Clean,
             terminating: false,
             synced: Offset::ZERO,
             applied: Offset::ZERO,
-            unsound_since: None,
             accused: None,
         }
     }
@@ -77,6 +77,15 @@ impl Peer {
     /// It is of that group.
     pub(super) fn is_ours(&self, group: Option<GroupId>) -> bool {
         self.group.is_some() && self.group == group
+    }
+
+    /// Notes since when it does not count.
+    pub(super) fn note_soundness(&mut self, now: Now) {
+        if self.is_sound() {
+            self.unsound_since = None;
+        } else {
+            self.unsound_since.get_or_insert(now.boot);
+        }
     }
 
     /// True of a member whose acks and votes count.

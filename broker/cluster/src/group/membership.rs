@@ -136,8 +136,7 @@ impl Group {
     /// Tells blank volumes in the places of lost ones to join, and accused ones to make way.
     pub(super) fn call_the_lost(&mut self, now: Now) {
         for peer in &mut self.peers {
-            let since = peer.unsound_since.unwrap_or(now.boot);
-            peer.unsound_since = (!peer.is_sound()).then_some(since);
+            peer.note_soundness(now);
         }
         let Some(ballot) = self.master().filter(|m| m.serving).map(|m| m.ballot) else {
             return;
@@ -197,23 +196,23 @@ impl Group {
 
     // === row 18 ===
 
-    /// A quorum without that place has all that is committed, and has answered in this ballot since
-    /// the volume there was seen to be unsound: what was acknowledged before may be all there is of
-    /// members that are gone, or that stand by another master (H34).
+    /// A quorum without that place has all that is committed, and answered this ballot after that
+    /// place ceased to count.
     fn have_all_without(&self, ordinal: u8) -> bool {
-        let since = self.peer(ordinal).and_then(|peer| peer.unsound_since);
-        let (Some(master), Some(voters), Some(since)) = (self.master(), &self.voters, since) else {
+        let (Some(master), Some(voters)) = (self.master(), &self.voters) else {
             return false;
         };
+        let since = self.peer(ordinal).and_then(|peer| peer.unsound_since);
         let stale = mutants::on(Mutant::OldAcksSetAside);
         let own = (self.journal.synced() >= self.committed).then_some(self.me.incarnation);
         let others = self.peers.iter().filter_map(|peer| {
             let progress = master.progress.get(&peer.ordinal)?;
             let counts = peer.ordinal != ordinal && peer.is_sound();
+            let asked = progress.answered;
+            let stands = asked.is_some_and(|asked| since.is_some_and(|since| asked > since));
             let has_all = progress.matched >= self.committed;
-            let answered = stale || progress.answered.is_some_and(|at| at > since);
             peer.member
-                .filter(|_| counts && has_all && answered)
+                .filter(|_| counts && (stands || stale) && has_all)
                 .map(|member| member.incarnation)
         });
         voters.is_quorum(own.into_iter().chain(others))

@@ -126,7 +126,11 @@ impl<S: Storage> DiskWorker<S> {
         let segments = self.index.lock().segments();
         let first = segments.get(moved.len()).map(|segment| segment.number);
         manifest.log_from = first.unwrap_or(self.index.lock().next_segment);
-        manifest.write(&self.storage)?;
+        let listed = self.with_reserve(|this| manifest.write(&this.storage));
+        if let Err(error) = listed {
+            self.remove_quietly(&checkpoint::name(made.number))?;
+            return Err(error);
+        }
         self.manifest = manifest;
         let mut index = self.index.lock();
         index.move_to_old(&moved, start);

@@ -164,8 +164,10 @@ impl<S: Storage> DiskWorker<S> {
     }
 
     fn list_old(&mut self, files: Vec<OldFile>) -> Result<(), StorageError> {
-        self.manifest.old = files;
-        self.manifest.write(&self.storage)?;
+        let mut manifest = self.manifest.clone();
+        manifest.old = files;
+        self.with_reserve(|this| manifest.write(&this.storage))?;
+        self.manifest = manifest;
         self.index.lock().set_old(&self.manifest.old);
         Ok(())
     }

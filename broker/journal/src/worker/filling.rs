@@ -25,7 +25,9 @@ impl<S: Storage> DiskWorker<S> {
     /// already is kept, so that trying again costs one piece and takes nothing away from others.
     pub(super) fn prepare(&mut self) -> Result<(), StorageError> {
         if self.disk_full && self.task.is_some() {
-            return Ok(()); // What room there is belongs to the work that frees more.
+            // What room there is belongs to the work that frees more.
+            self.blocked = true;
+            return self.step();
         }
         let filled = if self.wants_spares() {
             self.fill_a_piece()

@@ -77,6 +77,9 @@ impl<S: Storage> DiskWorker<S> {
             return Ok(());
         };
         let made = prepared.made;
+        // The few blocks of control file and manifest must be there, also on a full disk.
+        self.give_up_reserve()?;
+        self.drop_filling()?;
         if self.stored.durable > made.offset {
             self.stored.durable = made.offset;
             self.stored.sequence += 1;

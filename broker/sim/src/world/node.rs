@@ -167,6 +167,11 @@ impl Node {
         }
     }
 
+    /// Its journal's limits from the next start on.
+    pub(crate) fn set_journal(&mut self, plan: &Plan) {
+        self.config.journal = journal_config(plan);
+    }
+
     /// What a power cut of this moment would leave: promise and last synced offset.
     pub(crate) fn would_survive(&self, plan: &Plan) -> (Ballot, Offset) {
         self.disk.would_survive(&journal_config(plan))

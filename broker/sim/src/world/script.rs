@@ -127,6 +127,25 @@ impl World {
         self.run_until(end);
     }
 
+    /// From the next start on journals are small and keep nothing for slaves that lag; all start
+    /// again now.
+    pub(crate) fn make_journals_small(&mut self) {
+        self.plan.segment_bytes = 8 * 1024;
+        self.plan.checkpoint_bytes = 4 * 1024;
+        self.plan.retain_bytes = 0;
+        for node in 0..self.nodes.len() {
+            self.nodes[node].set_journal(&self.plan);
+            self.crash(node, super::Crash::Kill);
+            self.restart_after(node, Duration::from_millis(1));
+        }
+    }
+
+    /// The generation of a member's Config; 0 while it is down.
+    pub(crate) fn generation(&self, node: usize) -> u64 {
+        let machine = self.nodes[node].machine();
+        machine.map_or(0, |machine| machine.status().config_generation)
+    }
+
     /// A producer has so many more messages to send, their bodies so many bytes longer.
     pub(crate) fn offer(&mut self, client: usize, messages: u32, bytes: usize) {
         let number = self.clients[client].conn_number();

@@ -1,6 +1,7 @@
 //! The sectors of one file that the disk below does not have yet.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
@@ -76,18 +77,17 @@ impl Unsynced {
         number: u64,
         keeps_old: bool,
     ) -> Result<&mut [u8; SECTOR_BYTES], StorageError> {
-        if !self.sectors.contains_key(&number) {
-            let mut sector = Box::new([0; SECTOR_BYTES]);
-            if keeps_old {
-                let old = below.read_at(name, number * SECTOR, SECTOR_BYTES)?;
-                sector[..old.len()].copy_from_slice(&old);
+        match self.sectors.entry(number) {
+            Entry::Occupied(sector) => Ok(sector.into_mut()),
+            Entry::Vacant(place) => {
+                let mut sector = Box::new([0; SECTOR_BYTES]);
+                if keeps_old {
+                    let old = below.read_at(name, number * SECTOR, SECTOR_BYTES)?;
+                    sector[..old.len()].copy_from_slice(&old);
+                }
+                Ok(place.insert(sector))
             }
-            self.sectors.insert(number, sector);
         }
-        Ok(self
-            .sectors
-            .get_mut(&number)
-            .expect("made if it was not there"))
     }
 
     /// Reads what was written, synced or not.

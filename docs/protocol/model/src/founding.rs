@@ -1,4 +1,4 @@
-//! Founding and identity (rows 14 to 16): one group name, N ordinals, and everything that can happen
+//! Founding, identity and recovery (rows 14 to 16, 19): one group name, N ordinals, and everything that can happen
 //! to volumes, the Lease and the status that the operator keeps.
 //!
 //! Elections and commits are single steps here (`group` takes them apart). What is fine-grained is who
@@ -6,10 +6,12 @@
 //!
 //! F0: no group gives its first receipt while a volume of a group with receipts is in place. F1: nor
 //! while Lease or status knew that group, or would have known but for our own order of writes. F2: no
-//! master of a group lacks one of its receipts, whatever is lost.
+//! master of a group lacks one of its receipts, whatever is lost. F3: no group gives a receipt once the
+//! group that was recovered from it has had a master, unless Lease and status were both lost since.
 
 mod codec;
 mod faults;
+mod recover;
 mod reign;
 mod state;
 mod steps;
@@ -45,6 +47,29 @@ crate::mutations! {
         firstbymajority,
         /// Row 2: an election does not look at the group in the Lease.
         leaseblind,
+
+        /// Row 19: although a majority answers.
+        recoverlive,
+        /// Row 19: no swap; the recovered group's elections do not look at the Lease.
+        recovernocas,
+        /// Row 19: the swap takes whatever group Lease and status name.
+        recoverblind,
+        /// Row 19: the swap asks for the old group, not for the version read before the question.
+        anyversion,
+        /// Row 19: the survivor's volume first, then the swaps.
+        volumefirst,
+        /// Row 19: the status before the Lease.
+        statusfirst,
+        /// Row 19: the Lease is not read again before the later writes.
+        noreread,
+        /// Row 19: the survivor's volume before the status.
+        statuslast,
+        /// Row 19: a volume of the old group votes in the new one, as its ordinal.
+        oldvotes,
+        /// Row 19: the new Config keeps the old list.
+        keeplist,
+        /// Row 15d: the status is learnt from a volume of any group, whatever the Lease says.
+        learnany,
     }
 }
 
@@ -62,12 +87,15 @@ pub struct Model {
     /// Only what volumes themselves must guarantee is judged.
     volumes_only: bool,
     founders: usize,
+    /// Row 19: starts with a founded group, and a group may be recovered from a survivor.
+    recovers: bool,
     mutations: Mutations,
 }
 
 impl Model {
     /// Command, ordinals, epochs, records, then options.
     pub fn new(args: &Args) -> Self {
+        let recovers = args.has("recover");
         Self {
             ordinals: args.number(1),
             epochs: args.number(2) as u8,
@@ -78,7 +106,10 @@ impl Model {
             backups: !args.has("nobackup"),
             snapshots: !args.has("nosnap"),
             volumes_only: args.has("volumes"),
-            founders: args.option_number("asks").unwrap_or(2),
+            founders: args
+                .option_number("asks")
+                .unwrap_or(if recovers { 0 } else { 2 }),
+            recovers,
             mutations: Mutations::new(args),
         }
     }
@@ -99,12 +130,23 @@ impl Model {
 
     fn votes(&self, state: &State, o: usize, group: u8, config: &List) -> bool {
         let slot = &state.slots[o];
+        let old = slot.volume.group;
+        let passes = self.mutations.oldvotes && state.is_ancestor(old, group) && config[o] != 0;
         let listed = slot.volume.incarnation == config[o] || self.mutations.byordinal;
-        self.is_fit(slot) && slot.volume.group == group && listed
+        self.is_up(state, o) && self.is_fit(slot) && (old == group && listed || passes)
     }
 
-    fn is_majority(&self, count: usize) -> bool {
-        2 * count > self.ordinals
+    fn is_up(&self, state: &State, o: usize) -> bool {
+        state.down >> o & 1 == 0 && state.plans[o] == 0
+    }
+
+    /// Of the places that this Config fills.
+    fn is_majority(&self, count: usize, config: &List) -> bool {
+        2 * count > self.size(config)
+    }
+
+    fn size(&self, config: &List) -> usize {
+        config[..self.ordinals].iter().filter(|x| **x != 0).count()
     }
 
     /// What every step ends with: who still knows which group there is.
@@ -125,6 +167,7 @@ impl Model {
         if state.status != 0 {
             state.lost_status = false;
         }
+        state.unknown |= self.recovers && state.lost_lease && state.lost_status;
         if any && !known && state.lost_lease && state.lost_status {
             state.void = true;
         }
@@ -140,6 +183,9 @@ impl Spec for Model {
         "two volumes replaced",
         "stranger kept out",
         "late founder refused by the CAS",
+        "a group recovered, receipts after it",
+        "a member added to a recovered group",
+        "two groups recovered from one",
     ];
 
     fn first(&self) -> State {
@@ -156,6 +202,9 @@ impl Spec for Model {
         };
         for (o, slot) in state.slots[..self.ordinals].iter_mut().enumerate() {
             slot.claim = o as u8 + 1;
+        }
+        if self.recovers {
+            self.found(&mut state);
         }
         state
     }
@@ -176,6 +225,9 @@ impl Spec for Model {
         }
         if state.bad & state::BESIDE_VOLUME != 0 {
             return Some("F0 a second group gives receipts beside a volume of the first");
+        }
+        if state.bad & state::OLD_GROUP != 0 {
+            return Some("F3 a group gives receipts after the one recovered from it");
         }
         let known = state.bad & state::THOUGH_KNOWN != 0 && !self.volumes_only;
         known.then_some("F1 a second group gives receipts though the first was known")
@@ -207,6 +259,13 @@ impl Spec for Model {
                 let whole = ask.got[..self.ordinals].iter().all(|x| *x != 0);
                 ask.on && state.lease.version != ask.version && whole
             }),
+            (1..=GROUPS_MAX).any(|g| state.parents[g] != 0 && state.gave >> g & 1 == 1),
+            slots.iter().any(|s| {
+                let group = s.volume.group as usize;
+                state.parents[group] != 0 && self.size(&s.volume.config) > 1
+            }),
+            (2..=GROUPS_MAX)
+                .any(|g| state.parents[g] != 0 && state.parents[g] == state.parents[g - 1]),
         ];
         for (hit, seen) in hits.iter_mut().zip(seen) {
             *hit += u64::from(seen);

@@ -9,10 +9,12 @@ mod codec;
 mod election;
 mod faults;
 mod invariants;
+mod join;
 mod live;
 mod mutations;
 mod quorum;
 mod replication;
+mod rollback;
 mod state;
 mod steps;
 pub mod walk;
@@ -37,6 +39,12 @@ pub struct Model {
     changes: u8,
     compactions: u8,
     damages: u8,
+    /// Row 15d: the voters of later Configs are blank at first.
+    joins: bool,
+    /// Row 19: member 0 alone is the group, the others are added one by one.
+    grows: bool,
+    /// How often member 2 is rolled back in place (row 18).
+    rollbacks: u8,
     mutations: Mutations,
     /// Interchangeable members; the first one changes nothing.
     renamings: Vec<Renaming>,
@@ -52,6 +60,10 @@ pub struct Model {
     unanimous: bool,
     /// Acks are remembered for ever.
     witness: bool,
+    /// Of the question after a hand-over: only to a member that is in step.
+    in_step: bool,
+    /// Inside the question whether a lost member comes back: Configs are changed.
+    rejoins: bool,
     /// Inside that question: the members that are up, and its fresh epoch (0: not such a search).
     up: u32,
     goal: usize,
@@ -61,15 +73,22 @@ impl Model {
     /// Command, members, epochs, records, then options.
     pub fn new(args: &Args) -> Self {
         let changes = args.option_number("changes");
-        let reconfig = args.has("reconfig") || changes.is_some();
-        let changes = changes.unwrap_or(1) as u8;
-        let members = if reconfig {
+        let grows = args.has("grow");
+        let rollbacks = args.option_number("rollback").unwrap_or(0) as u8;
+        let joins = grows || args.has("join") || rollbacks > 0;
+        let reconfig = args.has("reconfig") || changes.is_some() || joins;
+        let members = if reconfig && !grows {
             args.number(1).max(4)
         } else {
             args.number(1)
         };
+        let mutations = Mutations::new(args);
+        let changes = match (grows, mutations.twoatonce) {
+            (true, false) => members as u8 - 1,
+            _ => changes.unwrap_or(1) as u8,
+        };
         let interchangeable = match (reconfig, changes) {
-            _ if args.has("nosym") => 0,
+            _ if args.has("nosym") || grows => 0,
             (false, _) => members,
             (true, 1) => 2,
             (true, _) => 0,
@@ -83,7 +102,10 @@ impl Model {
             changes,
             compactions: args.option_number("ck").unwrap_or(0) as u8,
             damages: args.option_number("corr").unwrap_or(0) as u8,
-            mutations: Mutations::new(args),
+            joins,
+            grows,
+            rollbacks,
+            mutations,
             renamings: codec::renamings(members, interchangeable),
             hard: args.has("hard"),
             live: args.command() == "live",
@@ -91,6 +113,8 @@ impl Model {
             prevote: args.has("prevote"),
             unanimous: args.has("unanimous"),
             witness: args.has("witness"),
+            in_step: args.has("instep"),
+            rejoins: false,
             up: !0,
             goal: 0,
         }
@@ -106,7 +130,7 @@ impl Spec for Model {
     const SEEN: &'static [&'static str] = invariants::SEEN;
 
     fn first(&self) -> State {
-        State::FIRST
+        self.founded()
     }
 
     fn successors(&self, state: &State, out: Out<'_, State>, names: Names) {

@@ -88,6 +88,94 @@ const SMALL: &[(&str, &str)] = &[
         "founding 3 1 2 faults=1 nobackup noshelf nosnap \
          mut=noconfirm,firstbymajority,leaseblind,blindcas",
     ),
+    // Blank volumes that join, a recovered group that grows.
+    (HOLDS, "check 4 1 0 join"),
+    (HOLDS, "check 3 2 0 grow"),
+    (HOLDS, "live 2 2 1 grow"),
+    ("VIOLATED L1", "live 2 2 0 grow mut=cleanlate"),
+    ("VIOLATED L1", "live 2 2 0 grow mut=ackunclean"),
+    ("VIOLATED L1", "live 2 2 0 grow mut=nocatchup"),
+    ("VIOLATED L1", "live 4 1 0 join mut=cleanlate"),
+    ("VIOLATED I1", "check 4 2 0 join hard mut=joinagain"),
+    ("VIOLATED I5", "check 3 3 1 grow mut=lowepoch"),
+    // A volume rolled back in place: accused, formatted anew, back as another member.
+    (HOLDS, "live 4 1 0 rollback=1"),
+    ("VIOLATED I1", "check 4 2 0 rollback=1 hard mut=nowitness"),
+    (
+        "VIOLATED I1",
+        "check 4 2 0 rollback=1 hard mut=nopromisememory",
+    ),
+    ("VIOLATED I7", "check 4 2 0 rollback=1 hard mut=noackmemory"),
+    (
+        "VIOLATED I7",
+        "check 4 2 0 rollback=1 hard mut=masterforgets",
+    ),
+    (
+        "VIOLATED I1",
+        "check 4 2 0 rollback=1 hard mut=accusedvotes",
+    ),
+    (
+        "VIOLATED S",
+        "check 4 1 1 rollback=1 corr=1 mut=formatearly",
+    ),
+    ("VIOLATED L1", "live 4 1 0 rollback=1 mut=formatkeeps"),
+    (
+        "VIOLATED W1",
+        "check 3 2 1 corr=1 witness mut=accusedamaged",
+    ),
+    // Recovered by hand.
+    (
+        HOLDS,
+        "founding 3 3 2 faults=2 recover nobackup noshelf nosnap",
+    ),
+    (
+        "VIOLATED F3",
+        "founding 3 3 2 faults=1 recover nobackup noshelf nosnap mut=recoverlive",
+    ),
+    (
+        "VIOLATED F3",
+        "founding 3 3 2 faults=1 recover nobackup noshelf nosnap mut=recovernocas",
+    ),
+    (
+        "VIOLATED F3",
+        "founding 3 3 2 faults=1 recover nobackup noshelf nosnap mut=recoverblind",
+    ),
+    (
+        "VIOLATED F3",
+        "founding 3 3 2 faults=1 recover nobackup noshelf nosnap mut=anyversion",
+    ),
+    (
+        "VIOLATED F",
+        "founding 3 3 2 faults=2 recover nobackup noshelf nosnap mut=volumefirst",
+    ),
+    (
+        "VIOLATED F3",
+        "founding 3 3 2 faults=3 recover nobackup noshelf nosnap mut=statusfirst",
+    ),
+    (
+        "VIOLATED F3",
+        "founding 3 3 2 faults=2 recover nobackup noshelf nosnap mut=statuslast",
+    ),
+    (
+        "VIOLATED F3",
+        "founding 3 3 2 faults=3 recover nobackup noshelf nosnap mut=noreread",
+    ),
+    (
+        "VIOLATED F3",
+        "founding 3 3 2 faults=3 recover nobackup noshelf nosnap mut=learnany",
+    ),
+    (
+        "VIOLATED F3",
+        "founding 3 3 2 faults=1 recover nobackup noshelf nosnap mut=leaseblind",
+    ),
+    (
+        "VIOLATED F2",
+        "founding 3 3 2 faults=1 recover nobackup noshelf nosnap mut=oldvotes",
+    ),
+    (
+        "VIOLATED F2",
+        "founding 3 3 2 faults=1 recover nobackup noshelf nosnap mut=byordinal",
+    ),
     // Checkpoints, Config changes, the commit by counting.
     (HOLDS, "check 3 2 2"),
     ("VIOLATED", "check 3 4 0 hard mut=fig8"),
@@ -113,7 +201,12 @@ const SMALL: &[(&str, &str)] = &[
         "founding 3 1 2 faults=3 nobackup noshelf nosnap mut=staleanswers,firstbymajority",
     ),
     ("VIOLATED F1", "founding 1 1 2 faults=3 mut=leaseblind"),
-    // Documented: one volume rolled back in place is enough.
+    // Documented: a Lease from before the recovery brings the old group back, and one volume rolled
+    // back in place is enough.
+    (
+        "VIOLATED F3",
+        "founding 3 3 2 faults=2 recover noshelf nosnap",
+    ),
     (
         "VIOLATED F2",
         "founding 3 2 2 faults=1 nobackup noshelf inplace",
@@ -130,6 +223,25 @@ const LARGE: &[(&str, &str)] = &[
     ("VIOLATED", "check 4 2 0 reconfig hard mut=oldcfg"),
     (HOLDS, "check 3 2 1 ck=1 witness"),
     (HOLDS, "check 3 2 1 corr=1"),
+    ("VIOLATED W1", "check 3 3 0 corr=1 witness mut=nocutclean"),
+    (
+        "VIOLATED S",
+        "check 4 2 1 rollback=1 corr=1 mut=formatstale,countsaside",
+    ),
+    (
+        "VIOLATED S",
+        "check 4 1 2 rollback=1 corr=1 mut=formatatstart",
+    ),
+    (HOLDS, "check 4 2 0 rollback=1"),
+    (HOLDS, "check 4 1 1 rollback=1 corr=1"),
+    (HOLDS, "check 3 3 0 grow"),
+    (HOLDS, "live 4 1 0 join"),
+    (HOLDS, "live 3 2 0 grow"),
+    (HOLDS, "check 3 2 1 corr=1 witness"),
+    (
+        HOLDS,
+        "founding 3 3 2 faults=3 recover nobackup noshelf nosnap",
+    ),
     (HOLDS, "check 3 3 0"),
     (HOLDS, "founding 3 2 2 faults=2 nobackup noshelf"),
     (HOLDS, "check 3 2 1 ck=1"),

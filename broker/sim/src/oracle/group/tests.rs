@@ -91,6 +91,7 @@ fn group() -> (Group, Member) {
         group
             .observe(usize::from(node), view, &log)
             .expect("slaves with records only");
+        group.told_ack(usize::from(node), member(node), ballot(1, 0), Offset(2));
     }
     group
         .observe(0, log.view(0, Role::Master, 1, 2), &log)
@@ -130,7 +131,7 @@ fn i1_two_masters_of_one_epoch_are_seen() {
 fn i2_a_forgotten_promise_is_seen_at_the_next_start() {
     let (mut group, _) = group();
     group.told_promise(1, ballot(4, 2));
-    let judged = group.started(1, ballot(3, 2), LogState::Clean);
+    let judged = group.started(1, member(1), ballot(3, 2), LogState::Clean);
     assert_eq!(violated(judged), Some(Invariant::I2PromiseMonotonic));
 }
 
@@ -207,11 +208,11 @@ fn i13_a_claim_that_would_not_survive_is_seen() {
 fn i15_two_states_at_one_offset_are_seen() {
     let (mut group, _) = group();
     group
-        .check_digest(0, Offset(2), 7)
+        .check_digest(0, Offset(2), 7, false)
         .expect("the first one is the measure");
     assert_eq!(group.compared().digests, 0, "one alone compares nothing");
-    group.check_digest(1, Offset(2), 7).expect("equal");
-    let judged = group.check_digest(2, Offset(2), 8);
+    group.check_digest(1, Offset(2), 7, false).expect("equal");
+    let judged = group.check_digest(2, Offset(2), 8, false);
     assert_eq!(violated(judged), Some(Invariant::I15Determinism));
 }
 
@@ -257,6 +258,7 @@ fn one_frame_committed_twice_is_seen() {
         batches: vec![builder.finish()],
     };
     let mut view = log.view(0, Role::Master, 1, 2);
+    view.founders.truncate(1);
     view.offsets = Offsets {
         appended: Offset(2),
         synced: Offset(2),

@@ -135,6 +135,19 @@ impl Model {
         let lost = u8::from(state.lost_lease) | u8::from(state.lost_status) << 1;
         let flags = lost | u8::from(state.void) << 2 | state.bad << 3;
         w.put(&[state.records, state.faults, flags]);
+        if self.recovers {
+            w.put(&state.parents[1..]);
+            let bits = [state.reigned, state.gave, state.in_status, state.in_lease];
+            w.put(&bits);
+            let down = order
+                .iter()
+                .enumerate()
+                .fold(0, |set, (place, o)| set | (state.down >> o & 1) << place);
+            w.put(&[down, u8::from(state.unknown)]);
+            for o in order {
+                w.put(&[state.plans[o], state.asked[o]]);
+            }
+        }
     }
 }
 
@@ -237,5 +250,18 @@ pub(super) fn read(bytes: &[u8]) -> State {
     state.lost_status = flags & 2 != 0;
     state.void = flags & 4 != 0;
     state.bad = flags >> 3;
+    if r.at < bytes.len() {
+        state.parents[1..].fill_with(|| r.byte());
+        state.reigned = r.byte();
+        state.gave = r.byte();
+        state.in_status = r.byte();
+        state.in_lease = r.byte();
+        state.down = r.byte();
+        state.unknown = r.byte() != 0;
+        for o in 0..state.plans.len() {
+            state.plans[o] = r.byte();
+            state.asked[o] = r.byte();
+        }
+    }
     state
 }

@@ -36,12 +36,13 @@ impl Steps<'_> {
             return;
         }
         self.api_faults();
+        self.outage();
         for o in 0..model.ordinals {
             self.volume_faults(o);
         }
     }
 
-    fn fault(&mut self, change: impl FnOnce(&mut State), name: impl FnOnce() -> String) {
+    pub(super) fn fault(&mut self, change: impl FnOnce(&mut State), name: impl FnOnce() -> String) {
         let counted = |to: &mut State| {
             to.faults += 1;
             change(to);
@@ -101,6 +102,8 @@ impl Steps<'_> {
             }
             place.reign = 0;
             place.volume = volume;
+            to.plans[o] = 0;
+            to.asked[o] = 0;
         };
         let none = Volume::default();
         if slot.volume.incarnation != 0 {

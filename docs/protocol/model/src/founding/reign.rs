@@ -2,7 +2,7 @@
 //! replaced in the Config. Each happens with every set of members that allows it.
 
 use super::state::{
-    BESIDE_VOLUME, GROUPS_MAX, LACKS_RECEIPT, Lease, List, State, THOUGH_KNOWN, Volume,
+    BESIDE_VOLUME, GROUPS_MAX, LACKS_RECEIPT, Lease, List, OLD_GROUP, State, THOUGH_KNOWN, Volume,
 };
 use super::steps::Steps;
 
@@ -17,8 +17,12 @@ impl Steps<'_> {
         let me = from.slots[o];
         let group = me.volume.group;
         for set in (1..1_u32 << model.ordinals).filter(|set| set >> o & 1 == 1) {
-            let fit =
-                |v: usize| model.is_fit(&from.slots[v]) && from.slots[v].volume.group == group;
+            let fit = |v: usize| {
+                let other = from.slots[v].volume.group;
+                let passes = model.mutations.oldvotes && from.is_ancestor(other, group);
+                let ours = other == group || passes;
+                model.is_up(from, v) && model.is_fit(&from.slots[v]) && ours
+            };
             if !of(set).all(fit) {
                 continue;
             }
@@ -28,7 +32,7 @@ impl Steps<'_> {
                 continue;
             }
             let votes = |v: &usize| model.votes(from, *v, group, &me.volume.config);
-            if !model.is_majority(of(set).filter(votes).count()) {
+            if !model.is_majority(of(set).filter(votes).count(), &me.volume.config) {
                 continue;
             }
             if from.records < model.records {
@@ -57,13 +61,14 @@ impl Steps<'_> {
             + 1;
         let first = best.last_epoch == 0 && !model.mutations.firstbymajority;
         let enough = if first {
-            count == model.ordinals
+            count == model.size(&best.config)
         } else {
-            model.is_majority(count)
+            model.is_majority(count, &best.config)
         };
         let lease = from.lease;
         let ours = lease.there && (lease.group == 0 || lease.group == group);
-        let blind = model.mutations.leaseblind;
+        let uncalled = model.mutations.recovernocas && from.parents[group as usize] != 0;
+        let blind = model.mutations.leaseblind || uncalled;
         if epoch > model.epochs || !enough || !(ours || blind) || !votes(&o) {
             return;
         }
@@ -76,8 +81,12 @@ impl Steps<'_> {
             slot.volume.length = best.length;
             slot.volume.log = best.log;
             slot.volume.config = best.config;
+            slot.volume.group = group;
         }
         to.slots[o].reign = epoch;
+        if model.recovers {
+            to.reigned |= 1 << group;
+        }
         if lease.there && lease.group == 0 && !blind {
             to.write_lease(Lease {
                 proposal: 0,
@@ -85,6 +94,10 @@ impl Steps<'_> {
                 ..lease
             });
             to.offer(group);
+        }
+        // Every candidate swaps the Lease (row 2): a new version.
+        if model.recovers && lease.there && to.lease.version == lease.version {
+            to.write_lease(lease);
         }
         let receipts = from.receipts[group as usize];
         if best.log & receipts != receipts {
@@ -117,8 +130,19 @@ impl Steps<'_> {
         Self::put(&mut to, &me.volume, me.reign, set, me.volume.config, record);
         to.receipts[group as usize] |= record;
         to.records += 1;
-        let other = |h: u8| h != group && from.receipts[h as usize] != 0;
-        let second = (1..=GROUPS_MAX as u8).any(other) && from.receipts[group as usize] == 0;
+        if self.model.recovers {
+            to.gave |= 1 << group;
+        }
+        let related = |h: u8| from.is_ancestor(h, group) || from.is_ancestor(group, h);
+        let other = |h: u8| h != group && from.receipts[h as usize] != 0 && !related(h);
+        let recovered = from.parents[group as usize] != 0;
+        let fresh = from.receipts[group as usize] == 0 || recovered;
+        let second = (1..=GROUPS_MAX as u8).any(other) && fresh;
+        let succeeded =
+            |h: u8| from.reigned >> h & 1 == 1 && from.is_ancestor(group, h) && !from.unknown;
+        if (1..=GROUPS_MAX as u8).any(succeeded) {
+            to.bad |= OLD_GROUP;
+        }
         if second && !from.void {
             to.bad |= THOUGH_KNOWN;
         }
@@ -141,14 +165,14 @@ impl Steps<'_> {
         let (model, from) = (self.model, self.from);
         let (me, new) = (from.slots[o], &from.slots[j]);
         let incarnation = new.volume.incarnation;
-        let blank = model.is_blank(new) && new.told != 0;
+        let blank = model.is_up(from, j) && model.is_blank(new) && new.told != 0;
         if set >> j & 1 == 1 || !blank || me.volume.config[j] == incarnation {
             return;
         }
         let mut config = me.volume.config;
         config[j] = incarnation;
         let listed = |v: &usize| from.slots[*v].volume.incarnation == config[*v];
-        if !model.is_majority(of(set).filter(listed).count() + 1) {
+        if !model.is_majority(of(set).filter(listed).count() + 1, &config) {
             return;
         }
         let mut to = *from;
@@ -171,7 +195,7 @@ impl Steps<'_> {
         }
         self.emit(to, || {
             let old = me.volume.config[j];
-            format!("{o} puts {incarnation} in place of {old} at {j}")
+            format!("{o} puts {incarnation} in place of {old} at {j} by {set:b}")
         });
     }
 }

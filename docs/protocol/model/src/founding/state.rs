@@ -11,6 +11,7 @@ pub type List = [u8; ORDINALS_MAX];
 pub const THOUGH_KNOWN: u8 = 1;
 pub const LACKS_RECEIPT: u8 = 2;
 pub const BESIDE_VOLUME: u8 = 4;
+pub const OLD_GROUP: u8 = 8;
 
 /// Incarnation 0: raw, not formatted. Group 0: blank. The claim is stamped when it is formatted.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -98,9 +99,29 @@ pub struct State {
     pub lost_status: bool,
     pub void: bool,
     pub bad: u8,
+    /// Row 19. By group: what it was recovered from. As bits: groups that had a master, that gave a
+    /// receipt, whose recovery reached status and Lease; ordinals whose process is down.
+    pub parents: [u8; GROUPS_MAX + 1],
+    pub reigned: u8,
+    pub gave: u8,
+    pub in_status: u8,
+    pub in_lease: u8,
+    pub down: u8,
+    /// By ordinal, while it is stopped to recover: the new group, and the version of the Lease that
+    /// was read before the question whether a majority answers.
+    pub plans: [u8; ORDINALS_MAX],
+    pub asked: [u8; ORDINALS_MAX],
+    /// Lease and status were both lost at one moment.
+    pub unknown: bool,
 }
 
 impl State {
+    /// Was `group` recovered from `old`, perhaps by way of others?
+    pub fn is_ancestor(&self, old: u8, group: u8) -> bool {
+        let parent = self.parents[group as usize];
+        parent != 0 && (parent == old || self.is_ancestor(old, parent))
+    }
+
     pub fn offer(&mut self, group: u8) {
         if group != 0 {
             self.offers |= 1 << group;

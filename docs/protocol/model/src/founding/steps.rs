@@ -49,7 +49,10 @@ impl Steps<'_> {
                 let name = || format!("operator tells pod {o} its claim {claim}");
                 self.step(|to| to.slots[o].told = claim, name);
             }
-            if from.status == 0 && self.model.is_fit(slot) {
+            let contradicts = lease.group != 0 && lease.group != group;
+            let strange = self.model.recovers && contradicts && !self.model.mutations.learnany;
+            let answers = self.model.is_up(from, o) && self.model.is_fit(slot);
+            if from.status == 0 && answers && !strange {
                 let name = || format!("operator learns the group {group} from {o}");
                 self.step(|to| to.status = group, name);
             }
@@ -129,7 +132,7 @@ impl Steps<'_> {
             .filter(|x| **x != 0)
             .count();
         let enough =
-            answers == model.ordinals || model.mutations.majority && model.is_majority(answers);
+            answers == model.ordinals || model.mutations.majority && 2 * answers > model.ordinals;
         let current = lease.version == ask.version || model.mutations.blindcas;
         if enough && (from.groups as usize) < GROUPS_MAX && lease.there && current {
             self.propose(f, &ask);
@@ -193,8 +196,11 @@ impl Steps<'_> {
                 self.adopt(o, &slot, group);
             }
         }
-        if model.is_fit(&slot) {
+        if model.is_fit(&slot) && model.is_up(from, o) {
             self.reign(o);
+        }
+        if model.recovers {
+            self.recover(o);
         }
     }
 

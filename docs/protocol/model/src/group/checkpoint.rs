@@ -1,7 +1,7 @@
 //! Rows 12 and 14: checkpoints, installs, and the way back of a damaged member.
 
 use super::Model;
-use super::state::{Ballot, Log, Member, Role, candidate, epoch};
+use super::state::{Ballot, Log, Member, Role, Standing, candidate, epoch};
 use super::steps::Steps;
 
 impl Model {
@@ -134,7 +134,8 @@ impl Steps<'_> {
     /// Row 14: a learner until it holds what it may have acked.
     pub(super) fn repair(&mut self, m: usize) {
         let (model, me) = (self.model, self.me(m));
-        if !me.repair || me.role != Role::Slave || me.acting == 0 {
+        let learns = me.standing == Standing::Learner;
+        if !(me.repair || learns) || me.role != Role::Slave || me.acting == 0 {
             return;
         }
         let c = candidate(me.acting);
@@ -150,10 +151,21 @@ impl Steps<'_> {
             let change = |member: &mut Member| member.need = need;
             self.emit_member(m, change, || format!("{m} asks {c} what it needs: {need}"));
         }
-        if me.need > 0 && me.in_step_to() >= me.need && !model.mutations.cleannever {
+        let caught_up = if learns && model.mutations.cleanlate {
+            model.knows_itself(m, &me)
+        } else {
+            me.need > 0 && me.in_step_to() >= me.need
+        };
+        if caught_up && !model.mutations.cleannever {
+            // What it acked in older ballots it may have lost and not got back: never committed.
+            let marks = !model.mutations.nocutclean;
             let change = |member: &mut Member| {
+                if marks {
+                    member.cut_mark = me.acting;
+                }
                 member.repair = false;
                 member.need = 0;
+                member.standing = Standing::Member;
             };
             self.emit_member(m, change, || format!("{m} is clean again"));
         }

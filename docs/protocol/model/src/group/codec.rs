@@ -3,7 +3,7 @@
 
 use super::Model;
 use super::state::{
-    Ballot, Log, MEMBERS_MAX, Role, START, State, ballot, candidate, epoch, is_start,
+    Ballot, Log, MEMBERS_MAX, Role, START, Standing, State, ballot, candidate, epoch, is_start,
 };
 
 /// Member i becomes `renaming[i]`.
@@ -87,6 +87,14 @@ impl Model {
         if self.damages > 0 {
             out.push(state.damages);
         }
+        if self.rollbacks > 0 {
+            let snapshot = &state.snapshot;
+            out.extend([state.rollbacks, u8::from(snapshot.taken)]);
+            for b in [state.heard, snapshot.promise, snapshot.cut_mark] {
+                out.push(renamed(renaming, b));
+            }
+            put_log(out, renaming, &snapshot.log);
+        }
         for (e, c) in self.ballots() {
             self.put_ballot(
                 state,
@@ -120,7 +128,10 @@ impl Model {
         if self.damages > 0 {
             out.push(member.need << 1 | u8::from(member.repair));
         }
-        if self.witness {
+        if self.joins {
+            out.extend([member.standing as u8, member.need]);
+        }
+        if self.witness || self.rollbacks > 0 {
             out.push(name(member.cut_mark));
         }
     }
@@ -185,6 +196,14 @@ impl Model {
         if self.damages > 0 {
             state.damages = get.byte();
         }
+        if self.rollbacks > 0 {
+            state.rollbacks = get.byte();
+            state.snapshot.taken = get.byte() != 0;
+            state.heard = get.byte();
+            state.snapshot.promise = get.byte();
+            state.snapshot.cut_mark = get.byte();
+            state.snapshot.log = get.log();
+        }
         while get.at < get.bytes.len() {
             self.read_ballot(get, &mut state);
         }
@@ -214,7 +233,11 @@ impl Model {
             member.repair = packed & 1 == 1;
             member.need = packed >> 1;
         }
-        if self.witness {
+        if self.joins {
+            member.standing = Standing::ALL[get.byte() as usize];
+            member.need = get.byte();
+        }
+        if self.witness || self.rollbacks > 0 {
             member.cut_mark = get.byte();
         }
     }

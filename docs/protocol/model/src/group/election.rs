@@ -54,6 +54,7 @@ impl Model {
             }
         }
         (!me.repair || self.mutations.repairvotes)
+            && self.has_vote(me)
             && me.role != Role::Master
             && self.is_voter(m, self.config(me))
             && (self.lease_faults.is_none() || e > state.lease as usize)
@@ -119,7 +120,8 @@ impl Steps<'_> {
         // promise was lost, and then the least tail does the most harm.
         let reply = 1 + (durable.last_epoch() << 4 | durable.n);
         let slot = &mut to.replies[b as usize][m];
-        if (*slot == 0 || reply < *slot) && (!me.repair || mutations.repairvotes) {
+        let clean = !me.repair || mutations.repairvotes;
+        if (*slot == 0 || reply < *slot) && clean && self.model.has_vote(&me) {
             *slot = reply;
         }
         let member = &mut to.members[m];
@@ -135,6 +137,7 @@ impl Steps<'_> {
             member.matched = 0;
             member.need = 0;
         }
+        self.model.remember(&mut to, m, b);
         self.emit(to, || {
             let (e, c, tail) = (epoch(b), candidate(b), durable.kept());
             format!("{m} promises epoch {e} to {c}, durable tail {tail:?}")

@@ -14,6 +14,7 @@ impl Steps<'_> {
             self.crash(m, kept);
         }
         self.damage(m);
+        self.roll_back(m);
         if self.model.mutations.amnesia && self.from.faults < 1 {
             let mut to = *self.from;
             to.faults += 1;

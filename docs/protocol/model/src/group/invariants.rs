@@ -4,7 +4,10 @@
 //! master without what is committed (I7). The others name the step at which it becomes possible.
 
 use super::Model;
-use super::state::{BALLOTS, Ballot, CFG, Role, State, ballot, epoch, is_client, is_start};
+use super::rollback::ROLLED;
+use super::state::{
+    BALLOTS, Ballot, CFG, Member, Role, Standing, State, ballot, epoch, is_client, is_start,
+};
 
 /// Names of what `seen` counts, in its order.
 pub(super) const SEEN: &[&str] = &[
@@ -19,6 +22,10 @@ pub(super) const SEEN: &[&str] = &[
     "master with records after a checkpoint",
     "second config final",
     "damaged member clean again",
+    "learner clean",
+    "accused",
+    "formatted anew",
+    "rejoined",
 ];
 
 impl Model {
@@ -35,6 +42,16 @@ impl Model {
             .or_else(|| soft.then(|| self.recoverable(state)).flatten())
             .or_else(|| self.live.then(|| self.stuck(state)).flatten())
             .or_else(|| self.live.then(|| self.unrepaired(state)).flatten())
+            .or_else(|| {
+                self.rollbacks
+                    .gt(&0)
+                    .then(|| self.salvaged(state))
+                    .flatten()
+            })
+            .or_else(|| {
+                let back = self.live && (self.grows || self.rollbacks > 0);
+                back.then(|| self.unjoined(state)).flatten()
+            })
     }
 
     fn one_master(&self, state: &State) -> Option<&'static str> {
@@ -75,6 +92,9 @@ impl Model {
     fn words_kept(&self, state: &State) -> Option<&'static str> {
         for b in 1..=BALLOTS {
             for (v, member) in state.members[..self.members].iter().enumerate() {
+                if state.rollbacks > 0 && v == ROLLED {
+                    continue; // It forgot: that is the fault.
+                }
                 let (reply, ack) = (state.replies[b][v], state.acks[b][v]);
                 let below = epoch(member.promise_disk) < epoch(b as Ballot);
                 if reply != 0 && below {
@@ -92,12 +112,26 @@ impl Model {
         None
     }
 
+    /// W1 again, and S: what is set aside is in use elsewhere.
+    fn salvaged(&self, state: &State) -> Option<&'static str> {
+        if state.rollbacks == 0 && self.is_accused(state) {
+            return Some("W1 healthy member accused");
+        }
+        let aside = &state.members[ROLLED];
+        let held = aside.standing == Standing::SetAside && state.truth.is_prefix_of(&aside.log);
+        let holds = |m: &Member| m.acts() && state.truth.is_prefix_of(&m.synced_log());
+        let lost = held && !state.members[..self.members].iter().any(holds);
+        lost.then_some("S what was set aside is nowhere else")
+    }
+
     /// W1: a peer that remembers an ack beyond the tail accuses, unless the cut mark is of a later ballot.
     fn accused(&self, state: &State) -> Option<&'static str> {
         for b in 1..=BALLOTS {
             for (v, member) in state.members[..self.members].iter().enumerate() {
                 let excused = epoch(member.cut_mark) > epoch(b as Ballot);
-                if state.acks[b][v] > member.synced && !excused {
+                // Who found damage knows that it lost something: row 14 brings it back.
+                let judged = !member.repair || self.mutations.accusedamaged;
+                if state.acks[b][v] > member.synced && !excused && judged {
                     return Some("W1 healthy member accused");
                 }
             }
@@ -208,6 +242,10 @@ impl Model {
             }),
             config(CFG + 4),
             state.damages > 0 && members.iter().all(|m| !m.repair),
+            self.joins && !self.grows && members[3].standing == Standing::Member,
+            members.iter().any(|m| m.standing == Standing::Accused),
+            members.iter().any(|m| m.standing == Standing::SetAside),
+            self.joins && truth.n > 0 && self.is_whole(state) && config(CFG + 2 * self.changes),
         ];
         for (hit, seen) in hits.iter_mut().zip(seen) {
             *hit += u64::from(seen);

@@ -41,6 +41,7 @@ impl Model {
     fn ahead(&self, state: &State, up: u32, prevote: bool) -> Self {
         let promised = state.members[..self.members]
             .iter()
+            .filter(|m| m.acts())
             .map(|m| epoch(m.promise));
         let goal = promised.max().expect("a group has a member") + 1;
         let epochs = goal + usize::from(prevote);
@@ -121,7 +122,9 @@ impl Model {
     }
 
     pub(super) fn stuck(&self, state: &State) -> Option<&'static str> {
-        for up in (1..1_u32 << self.members).filter(|up| self.is_least_quorum(state, *up)) {
+        let all = self.acting(state);
+        let ups = 1..1_u32 << self.members;
+        for up in ups.filter(|up| up & !all == 0 && self.is_least_quorum(state, *up)) {
             if !self.possible(state, up, None) {
                 return Some("L1 Stuck: a quorum is up and can have no master");
             }
@@ -133,7 +136,6 @@ impl Model {
                 return Some("L2 HandOverStuck");
             }
         }
-        let all = (1 << self.members) - 1;
         (self.prevote && !self.possible(state, all, None)).then_some("L4 NotAllInStep")
     }
 
@@ -160,7 +162,24 @@ impl Model {
             v != m && up >> v & 1 == 1 && other.acting == master.acting && whole
         };
         let rules = up >> m & 1 == 1 && master.role == Role::Master;
-        rules && (!self.reconfig || (0..self.members).any(target))
+        rules && (!self.reconfig && !self.in_step || (0..self.members).any(target))
+    }
+
+    /// Everybody up who takes part: does the group come to its last Config, with all of it clean?
+    pub(super) fn unjoined(&self, state: &State) -> Option<&'static str> {
+        let mut ahead = self.ahead(state, bits(0..self.members), false);
+        ahead.rejoins = true;
+        let mut visited = Visited::new(&ahead);
+        let mut stack = vec![*state];
+        while let Some(now) = stack.pop() {
+            if self.is_whole(&now) {
+                return None;
+            }
+            if visited.is_new(&now) {
+                ahead.steps(&now, &mut |_, next| stack.push(next), Names::Skipped);
+            }
+        }
+        Some("L5 JoinStuck")
     }
 
     /// Everybody up, one member damaged: does it get its vote back?

@@ -52,6 +52,50 @@ crate::mutations! {
         nopending,
         /// Row 13: a change before the EpochStart is committed.
         cfgearly,
+        /// Row 13: the joint record is written before the learner is clean; it is, before it acks it.
+        cleanlate,
+        /// Row 13: a learner acks, also the joint record, before it is clean.
+        ackunclean,
+        /// Row 13: the joint record is written for a volume that has caught up with nothing.
+        nocatchup,
+        /// Row 13: two members are added by one change.
+        twoatonce,
+        /// Row 15d: a learner's promises and acks count.
+        learnervotes,
+        /// Row 15d: Join before the EpochStart is committed.
+        joinearly,
+        /// Row 15d: the group id is stored before the learner; a crash finds a clean empty member.
+        joinclean,
+        /// Row 15d: Join stores no promise.
+        joinblind,
+        /// Row 15d: a doubled Join empties a volume that has a group.
+        joinagain,
+
+        // Rolled back in place, and the way back.
+        /// Row 18: nobody accuses.
+        nowitness,
+        /// Row 18: forgotten promises accuse nobody.
+        nopromisememory,
+        /// Row 18: forgotten acks accuse nobody.
+        noackmemory,
+        /// Row 18: what a master counted for itself is remembered by nobody.
+        masterforgets,
+        /// Row 18: the accused goes on.
+        accusedvotes,
+        /// Row 18: formatted anew although no quorum without it is confirmed.
+        formatearly,
+        /// Row 18: old acks confirm, of members that may stand by another master now.
+        formatstale,
+        /// Row 18: a quorum that has the EpochStart confirms, whatever else is committed.
+        formatatstart,
+        /// Row 18: a master goes on counting what the volume that is set aside acked.
+        countsaside,
+        /// Row 18: the new volume keeps the incarnation.
+        formatkeeps,
+        /// Row 18: the new incarnation inherits the promise.
+        inherit,
+        /// Row 19: the recovered Config's epoch is not above the promises seen.
+        lowepoch,
 
         // Checkpoints.
         /// Row 12: a checkpoint of what is not committed.
@@ -92,6 +136,10 @@ crate::mutations! {
         cleannever,
         /// Row 4: no cut mark.
         nocutmark,
+        /// Row 18: a member that found damage is accused of what the damage took.
+        accusedamaged,
+        /// Row 14: clean again does not set the cut mark.
+        nocutclean,
         /// Row 12: an install does not set the cut mark.
         nocutinstall,
 

@@ -5,8 +5,10 @@
 //! one never sent, and a later commit is an earlier one with less to keep.
 
 use super::Model;
+use super::rollback::ROLLED;
 use super::state::{
-    Ballot, CFG, Log, MEMBERS_MAX, Member, Role, START, State, ballot, candidate, epoch, is_config,
+    Ballot, CFG, Log, MEMBERS_MAX, Member, Role, START, Standing, State, ballot, candidate, epoch,
+    is_config,
 };
 
 impl Model {
@@ -43,11 +45,14 @@ impl Model {
         if !self.reconfig {
             return ([(1 << self.members) - 1, 0], 1);
         }
-        let finals = [
-            0b0111,
-            0b1011,
-            if self.members == 5 { 0b10011 } else { 0b1101 },
-        ];
+        let finals = if self.mutations.twoatonce {
+            [0b0001, (1 << self.members) - 1, 0]
+        } else if self.grows {
+            [0b0001, 0b0011, 0b0111]
+        } else {
+            let third = if self.members == 5 { 0b10011 } else { 0b1101 };
+            [0b0111, 0b1011, third]
+        };
         let k = config as usize / 2;
         if config.is_multiple_of(2) {
             ([finals[k], 0], 1)
@@ -104,7 +109,8 @@ impl Model {
         if member.role != Role::Slave || member.acting == 0 {
             return;
         }
-        if member.repair && !mutations.repairacks {
+        let unclean = member.repair && !mutations.repairacks;
+        if unclean || !(self.has_vote(member) || self.acks_unclean(member)) {
             return;
         }
         let upto = if mutations.ackunsynced {
@@ -118,8 +124,12 @@ impl Model {
         } else {
             member.in_step_to()
         };
-        let ack = &mut state.acks[member.acting as usize][v];
+        let b = member.acting as usize;
+        let ack = &mut state.acks[b][v];
         *ack = upto.max(*ack);
+        if *ack > 0 {
+            self.remember(state, v, b as Ballot);
+        }
     }
 
     fn commit(&self, state: &mut State, m: usize) {
@@ -141,6 +151,7 @@ impl Model {
             }
             let new = log.prefix(upto);
             state.committed[b] = upto as u8;
+            self.remember_own(state, m, upto as u8);
             if state.truth.is_prefix_of(&new) {
                 state.truth = new;
                 state.truth_epoch = epoch(b as Ballot) as u8;
@@ -163,6 +174,7 @@ impl Model {
         }
         let promised = state.members[..self.members]
             .iter()
+            .filter(|m| m.acts() || self.mutations.joinblind && m.standing == Standing::Blank)
             .map(|m| epoch(m.promise_disk));
         let lowest = promised.min().expect("a group has a member");
         for (e, c) in self.ballots() {
@@ -181,7 +193,11 @@ impl Model {
                 state.unsend(b);
             }
             if !(live || rules) {
-                if !self.witness {
+                if self.rollbacks > 0 {
+                    let kept = state.acks[b][ROLLED];
+                    state.acks[b] = [0; MEMBERS_MAX];
+                    state.acks[b][ROLLED] = kept;
+                } else if !self.witness {
                     state.acks[b] = [0; MEMBERS_MAX];
                 }
                 state.committed[b] = 0;

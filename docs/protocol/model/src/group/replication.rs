@@ -1,17 +1,17 @@
 //! Rows 7 to 10, 13: write, receive, fdatasync. Acks and commits are settled in `quorum`.
 
-use super::state::{Ballot, CFG, Log, Member, Role, START, candidate, epoch, is_client};
+use super::state::{Ballot, CFG, Log, Member, Role, candidate, epoch, is_client};
 use super::steps::Steps;
 
 impl Steps<'_> {
     /// A client's record, once the EpochStart is committed, or the next Config record.
     pub(super) fn write(&mut self, m: usize) {
         let (model, me) = (self.model, self.me(m));
-        if me.role != Role::Master || model.goal > 0 {
+        if me.role != Role::Master || model.goal > 0 && !model.rejoins {
             return;
         }
         let ready = model.reigns(self.from, &me);
-        if ready && self.from.next_value <= model.values {
+        if ready && self.from.next_value <= model.values && model.goal == 0 {
             self.write_record(m, self.from.next_value);
         }
         if model.reconfig && (ready || model.mutations.cfgearly) {
@@ -28,7 +28,11 @@ impl Steps<'_> {
             to.next_value += 1;
         }
         self.emit(to, || {
-            let what = if payload < START { "record" } else { "config" };
+            let what = if is_client(payload) {
+                "record"
+            } else {
+                "config"
+            };
             format!("{m} writes {what} {payload} at {}", me.log.len() + 1)
         });
     }
@@ -48,7 +52,8 @@ impl Steps<'_> {
         let upto = self.from.committed[me.acting as usize] as usize;
         let committed = config == 0 || (1..=upto).any(|i| me.log.at(i).1 == CFG + config);
         let pending = config % 2 == 1;
-        if !pending && (model.mutations.nopending || committed) {
+        let ready = model.is_ready(self.from, m, joint);
+        if !pending && (model.mutations.nopending || committed) && ready {
             let first = if model.mutations.nojoint {
                 joint + 1
             } else {

@@ -122,6 +122,30 @@ pub enum Role {
     Master,
 }
 
+/// What a volume is to the group; `repair` comes on top.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    Member,
+    /// Formatted, in no group: it takes no part until it is told to join.
+    Blank,
+    /// log_state is learner: it follows, without a vote.
+    Learner,
+    /// log_state is data_loss: it takes no part any more.
+    Accused,
+    /// Its place was formatted anew; nobody acts for it, its bytes are kept.
+    SetAside,
+}
+
+impl Standing {
+    pub const ALL: [Self; 5] = [
+        Self::Member,
+        Self::Blank,
+        Self::Learner,
+        Self::Accused,
+        Self::SetAside,
+    ];
+}
+
 /// `log` is what checkpoint and journal give together; records up to `base` are in the checkpoint only.
 #[derive(Clone, Copy)]
 pub struct Member {
@@ -143,6 +167,7 @@ pub struct Member {
     pub need: u8,
     /// Cut mark: ballot of the last cut below `synced`, durable before it.
     pub cut_mark: Ballot,
+    pub standing: Standing,
     /// Mutants only: what a crash may bring back, and 1 + its base.
     pub old: Log,
     pub old_base: u8,
@@ -163,9 +188,15 @@ impl Member {
         repair: false,
         need: 0,
         cut_mark: 0,
+        standing: Standing::Member,
         old: Log::EMPTY,
         old_base: 0,
     };
+
+    /// Does it take part at all?
+    pub fn acts(&self) -> bool {
+        matches!(self.standing, Standing::Member | Standing::Learner)
+    }
 
     pub fn synced_log(&self) -> Log {
         self.log.prefix(self.synced as usize)
@@ -191,6 +222,24 @@ impl Member {
         self.acting = self.promise_disk;
         self.matched = 0;
     }
+}
+
+/// What a volume is rolled back to: the durable part of an earlier moment.
+#[derive(Clone, Copy)]
+pub struct Snapshot {
+    pub taken: bool,
+    pub promise: Ballot,
+    pub log: Log,
+    pub cut_mark: Ballot,
+}
+
+impl Snapshot {
+    pub const NONE: Self = Self {
+        taken: false,
+        promise: 0,
+        log: Log::EMPTY,
+        cut_mark: 0,
+    };
 }
 
 #[derive(Clone, Copy)]
@@ -219,6 +268,11 @@ pub struct State {
     /// Compactions and damaged journals so far.
     pub compactions: u8,
     pub damages: u8,
+    /// Of the volume that is rolled back: its snapshot, how often, and the greatest promise of it
+    /// that a peer heard.
+    pub snapshot: Snapshot,
+    pub rollbacks: u8,
+    pub heard: Ballot,
 }
 
 impl State {
@@ -240,5 +294,8 @@ impl State {
         conflict: false,
         compactions: 0,
         damages: 0,
+        snapshot: Snapshot::NONE,
+        rollbacks: 0,
+        heard: 0,
     };
 }

@@ -33,6 +33,11 @@ impl Steps<'_> {
         let model = self.model;
         self.lease_fault();
         for m in (0..model.members).filter(|m| model.is_up(*m)) {
+            self.join(m);
+            if model.joins && !model.may_act(self.from, m) {
+                self.way_back(m);
+                continue;
+            }
             self.stand(m);
             self.promise(m);
             self.fetch(m);

@@ -28,7 +28,7 @@ pub fn walk(model: &Model, seconds: u64) -> bool {
     let mut dice = Dice(0xC0FFEE | 1);
     let (mut runs, mut steps, mut useful) = (0_u64, 0_u64, 0_u64);
     while start.elapsed().as_secs() < seconds {
-        let mut state = State::FIRST;
+        let mut state = model.founded();
         let mut run = Vec::new();
         let crashes = dice.below(8);
         for _ in 0..STEPS_MAX {

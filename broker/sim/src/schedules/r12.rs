@@ -1,0 +1,89 @@
+//! Row 12: a slave that the log has left behind gets a checkpoint; whatever is killed meanwhile.
+
+use crate::oracle::Violation;
+use crate::peek::Kind;
+use crate::stage::{Judged, Stage};
+use crate::world::Verdict;
+
+/// A slave is away while the log moves on without it. Gives the master and that slave.
+fn leave_one_behind(stage: &mut Stage) -> Result<(usize, usize), Violation> {
+    stage.world.make_journals_small();
+    let master = stage.master(None)?;
+    let behind = stage.others(master)[0];
+    stage.produce(3)?;
+    stage.in_step()?;
+    let end = stage.offsets(behind).appended;
+    stage.kill(behind);
+    for _ in 0..40 {
+        stage.offer_large(10, 1_000);
+        stage.pass(300)?;
+        if stage.log_start(master) > end {
+            return Ok((master, behind));
+        }
+    }
+    stage.must(false, "the log of the master begins behind the slave's end")?;
+    Ok((master, behind))
+}
+
+fn installs(stage: &Stage) -> u64 {
+    stage.world.counts().installs
+}
+
+pub(super) fn r12_a_slave_far_behind_gets_a_checkpoint_while_producers_go_on(
+    stage: &mut Stage,
+) -> Judged {
+    let (_, behind) = leave_one_behind(stage)?;
+    stage.start(behind);
+    for _ in 0..10 {
+        stage.offer_large(3, 500);
+        stage.pass(50)?;
+    }
+    stage.in_step()?;
+    stage.must(installs(stage) > 0, "it installed a checkpoint")?;
+    stage.finish()
+}
+
+pub(super) fn r12_a_master_that_dies_in_the_middle_of_a_transfer_is_followed_by_another(
+    stage: &mut Stage,
+) -> Judged {
+    let (master, behind) = leave_one_behind(stage)?;
+    stage.frames(Kind::CheckpointPiece, master, behind, Verdict::Drop);
+    stage.start(behind);
+    stage.until("pieces are asked for", |world| {
+        world.net.outbound(behind, master).is_some()
+    })?;
+    stage.pass(300)?;
+    stage.kill(master);
+    stage.frames_pass();
+    let next = stage.master(Some(master))?;
+    stage.must(
+        next != behind,
+        "who lacks the beginning of the log does not lead",
+    )?;
+    stage.in_step()?;
+    stage.must(installs(stage) > 0, "it installed the next master's")?;
+    stage.start(master);
+    stage.finish()
+}
+
+/// F15: the snapshot changes under the transfer.
+pub(super) fn f15_a_checkpoint_that_is_replaced_in_the_middle_does_no_harm(
+    stage: &mut Stage,
+) -> Judged {
+    let (master, behind) = leave_one_behind(stage)?;
+    stage.frames(Kind::CheckpointPiece, master, behind, Verdict::Hold);
+    stage.start(behind);
+    stage.until("a piece is on its way", |world| !world.kept().is_empty())?;
+    // Two checkpoints later the log and the survivors are others.
+    for _ in 0..20 {
+        stage.offer_large(10, 1_000);
+        stage.pass(200)?;
+    }
+    for frame in stage.world.take_kept(|_| true) {
+        stage.world.deliver_kept(&frame);
+    }
+    stage.frames_pass();
+    stage.in_step()?;
+    stage.must(installs(stage) > 0, "it installed one of them")?;
+    stage.finish()
+}
