@@ -257,6 +257,7 @@ impl Group {
         if let Some(text) = self.swapped.clone() {
             return self.notice(text);
         }
+        self.config_changed();
         if self.voters.is_none() {
             self.timers.set(Timer::Found, now.boot);
         } else {
@@ -564,6 +565,13 @@ impl Group {
         self.voters
             .as_ref()
             .is_some_and(|voters| voters.contains(self.me.incarnation))
+    }
+
+    /// Row 13: a master is in the new set too, or its own last record would put it out.
+    fn stays_voter(&self) -> bool {
+        self.voters
+            .as_ref()
+            .is_some_and(|voters| voters.stays(self.me.incarnation))
     }
 
     /// Voter whose log may be trusted: the only kind that promises with a vote, acks, stands.

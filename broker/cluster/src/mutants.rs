@@ -57,6 +57,16 @@ pub enum Mutant {
     FinalBeforeJointCommitted,
     /// Row 16: whatever volume is in a voter's place counts for it.
     VoterByOrdinal,
+    /// Row 15d: what a learner has on its disk counts for the voter whose place it takes.
+    LearnerCounts,
+    /// Rows 4, 14 and 18: votes count whatever their owners say of their logs.
+    UncleanVotes,
+    /// Row 15d: a volume that was replaced is added again when it comes back.
+    ReplacedComesBack,
+    /// Row 18: what was acknowledged before an accusation is enough to set the accused aside.
+    OldAcksSetAside,
+    /// Row 17: a master is refused by voters only.
+    LearnerNotHeard,
 }
 
 #[cfg(feature = "mutants")]
@@ -121,11 +131,16 @@ impl Mutant {
 
     /// Guards of the rows about lost volumes that no schedule or seed is known to miss yet: they
     /// wait for schedules of their own and are in no run.
-    pub const UNSEEN: [Self; 5] = [
+    pub const UNSEEN: [Self; 10] = [
         Self::InstallOverOwnRecord,
         Self::CleanAtCommitted,
         Self::NoJoint,
         Self::FinalBeforeJointCommitted,
         Self::VoterByOrdinal,
+        Self::LearnerCounts,
+        Self::UncleanVotes,
+        Self::ReplacedComesBack,
+        Self::OldAcksSetAside,
+        Self::LearnerNotHeard,
     ];
 }

@@ -40,6 +40,8 @@ mod h29;
 mod h30;
 mod r12;
 mod r13;
+mod r15;
+mod r18;
 
 /// One schedule.
 #[derive(Debug, Clone, Copy)]
@@ -144,8 +146,16 @@ schedules! {
         "the Lease names another group; nobody stands";
     h29::h29_a_promise_to_a_dead_candidate_is_outbid, 3,
         "a slave that promised a dead candidate makes its master stand again";
+    h29::h29_a_learner_that_promised_a_dead_candidate_is_outbid, 5,
+        "who has no vote refuses, too, or it learns nothing for ever";
     h30::h30_a_proposal_whose_volume_died_is_cleared, 3,
         "a listed volume is lost between proposal and confirmation";
+    r15::r15_a_wiped_slave_is_replaced_and_the_next_loss_is_survived, 3,
+        "learner, joint Config, final Config; then its vote and its disk count";
+    r15::r15_a_volume_that_was_replaced_is_not_taken_back, 3,
+        "it has everything and is clean, and is no voter for all that";
+    r18::h34_old_acks_set_no_volume_aside, 3,
+        "the only other copy of what is committed does not answer now";
     f01::f1_a_master_killed_after_any_effect_loses_nothing, 3,
         "kill -9 between any two effects of a commit";
     f03::f3_a_power_cut_of_all_loses_nothing_in_any_order_of_return, 3,

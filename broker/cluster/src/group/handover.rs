@@ -134,9 +134,13 @@ impl Group {
         moves && self.peer(ordinal).is_some_and(|peer| self.may_count(peer))
     }
 
-    /// A voter's own volume, linked both ways, that nobody accuses.
+    /// A voter's own volume, linked both ways, that nobody accuses and nothing is to replace.
     fn may_count(&self, peer: &super::Peer) -> bool {
-        peer.outbound && peer.is_heard() && peer.is_sound() && !self.is_stranger(peer)
+        let voters = self.voters.as_ref();
+        let stays = peer
+            .member
+            .is_some_and(|m| voters.is_some_and(|v| v.stays(m.incarnation)));
+        peer.outbound && peer.is_heard() && peer.is_sound() && stays
     }
 
     fn leave(&mut self, now: Now, because: Because, target: Option<u8>) {

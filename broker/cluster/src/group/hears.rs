@@ -79,6 +79,7 @@ impl Group {
     pub(super) fn may_stand(&self) -> bool {
         matches!(self.role, RoleState::Slave)
             && self.is_clean_voter()
+            && self.stays_voter()
             && self.leaving.is_none()
             && self.out_of_group.is_none()
     }

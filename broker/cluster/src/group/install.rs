@@ -165,6 +165,7 @@ impl Group {
         (position, next): (u64, u64),
         piece: Piece,
     ) {
+        let replaced = matches!(&piece, Piece::Head(found) if self.is_replaced_by(&found.config));
         let Some(installing) = &mut self.installing else {
             return;
         };
@@ -181,6 +182,10 @@ impl Group {
         };
         if *wanted != position {
             return;
+        }
+        if replaced {
+            self.keep_out();
+            return self.abandon_install("this volume was replaced");
         }
         let taken = match piece {
             Piece::Head(found) if head.is_none() && installing.checkpoint == tail_of(&found) => {

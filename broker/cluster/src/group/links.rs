@@ -300,6 +300,7 @@ impl Group {
         if changed {
             peer.accused = None;
             peer.log_state = LogState::Clean;
+            peer.unsound_since = None;
         }
         peer.terminating = false;
         if replaced.is_some_and(|(_, known, _)| known != boot) {

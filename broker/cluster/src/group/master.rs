@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use tandemmq_journal::Batch;
+use tandemmq_journal::{Batch, LogState};
 use tandemmq_model::{Ballot, Incarnation, MemberId, Now, Offset, Time};
 
 use super::timers::Timer;
@@ -460,9 +460,13 @@ impl Group {
             .peers
             .iter()
             .filter(|peer| peer.ordinal != self.me.ordinal);
-        others.filter(|peer| peer.is_sound()).filter_map(|peer| {
+        let learner = |peer: &super::Peer| {
+            peer.log_state == LogState::Learner && mutants::on(Mutant::LearnerCounts)
+        };
+        let counts = move |peer: &&super::Peer| peer.is_sound() || learner(peer);
+        others.filter(counts).filter_map(move |peer| {
             let by_place = || self.voters.as_ref()?.incarnation_at(peer.ordinal);
-            let incarnation = if mutants::on(Mutant::VoterByOrdinal) {
+            let incarnation = if mutants::on(Mutant::VoterByOrdinal) || learner(peer) {
                 by_place()
             } else {
                 peer.member.map(|member| member.incarnation)

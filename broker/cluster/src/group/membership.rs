@@ -11,13 +11,17 @@
 //! from then on (H34). One change at a time.
 
 use tandemmq_journal::{Founding, Identity, LogState, SetAside};
-use tandemmq_model::{Ballot, MemberId, Now, Offset, Record};
+use tandemmq_model::{Ballot, Incarnation, MemberId, Now, Offset, Record};
 
 use super::quorum::Voters;
 use super::{Group, RoleState};
 use crate::config_record;
 use crate::mutants::{self, Mutant};
 use crate::peer::Message;
+
+/// What a replaced volume says of itself.
+const REPLACED: &str = "this volume was replaced by another one while it was away: put that one \
+                        back, or move this one aside and a blank one joins";
 
 impl Group {
     // === the Config of the log ===
@@ -57,9 +61,45 @@ impl Group {
         self.config_changed();
     }
 
-    fn config_changed(&mut self) {
-        // Who was out may be in, and the other way round: found out anew.
-        self.out_of_group = None;
+    /// Who was out may be in, and the other way round: found out anew.
+    pub(super) fn config_changed(&mut self) {
+        let replaced = self
+            .voters
+            .as_ref()
+            .is_some_and(|last| self.is_replaced_in(last, self.me.incarnation));
+        self.out_of_group = replaced.then(|| REPLACED.to_owned());
+    }
+
+    /// It voted once, and the last Config does without it: it is never added again, for a member is
+    /// added only as a learner that was blank (row 15d). Of volumes that joined and were replaced
+    /// before the log begins only they themselves know.
+    pub(super) fn is_replaced(&self, who: Incarnation) -> bool {
+        let last = self.voters.as_ref();
+        last.is_some_and(|last| self.is_replaced_in(last, who))
+    }
+
+    /// The same for a Config that is not in the log yet. The old set of a joint one were voters too.
+    pub(super) fn is_replaced_in(&self, last: &Voters, who: Incarnation) -> bool {
+        if last.contains(who) || mutants::on(Mutant::ReplacedComesBack) {
+            return false;
+        }
+        let founders = self.journal.identity().group.iter();
+        let founders = founders.map(|group| group.members.as_slice());
+        let later = self.configs.iter().map(|(_, voters)| voters.members());
+        founders
+            .chain(later)
+            .flatten()
+            .any(|member| member.incarnation == who)
+    }
+
+    /// Row 12: the log that is offered does without this volume.
+    pub(super) fn is_replaced_by(&self, config: &bytes::Bytes) -> bool {
+        config_record::parse(config.clone())
+            .is_some_and(|last| self.is_replaced_in(&last, self.me.incarnation))
+    }
+
+    pub(super) fn keep_out(&mut self) {
+        self.out_of_group = Some(REPLACED.to_owned());
     }
 
     // === row 13, the master ===
@@ -78,7 +118,8 @@ impl Group {
         let newcomer = self.peers.iter().find_map(|peer| {
             let member = peer
                 .member
-                .filter(|member| !voters.contains(member.incarnation))?;
+                .filter(|member| !voters.contains(member.incarnation))
+                .filter(|member| !self.is_replaced(member.incarnation))?;
             let progress = master.progress.get(&peer.ordinal)?;
             let answers = progress
                 .answered
@@ -135,7 +176,9 @@ impl Group {
         group: Founding,
     ) {
         let blank = self.voters.is_none() && self.storing.adopting.is_none();
-        if !blank || ballot.member != from || ballot.epoch <= self.promise.epoch {
+        // It may have died when it had promised this and had no group yet.
+        let may_promise = ballot.epoch > self.promise.epoch || ballot == self.promise;
+        if !blank || ballot.member != from || !may_promise {
             return;
         }
         self.notice(format!(
@@ -160,6 +203,7 @@ impl Group {
             return false;
         };
         let since = self.peer(ordinal).and_then(|peer| peer.unsound_since);
+        let stale = mutants::on(Mutant::OldAcksSetAside);
         let own = (self.journal.synced() >= self.committed).then_some(self.me.incarnation);
         let others = self.peers.iter().filter_map(|peer| {
             let progress = master.progress.get(&peer.ordinal)?;
@@ -168,7 +212,7 @@ impl Group {
             let stands = asked.is_some_and(|asked| since.is_some_and(|since| asked > since));
             let has_all = progress.matched >= self.committed;
             peer.member
-                .filter(|_| counts && stands && has_all)
+                .filter(|_| counts && (stands || stale) && has_all)
                 .map(|member| member.incarnation)
         });
         voters.is_quorum(own.into_iter().chain(others))

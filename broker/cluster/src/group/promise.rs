@@ -78,9 +78,11 @@ impl Group {
     }
 
     /// Whoever is addressed below its promise says so: a master that it cannot follow must stand
-    /// again above it, or this member were out for ever.
+    /// again above it, or this member were out for ever. Also one that is to be repaired or is new:
+    /// without a master it stays that.
     pub(super) fn refuse(&mut self, ordinal: u8, of: Ballot) {
-        if self.is_clean_voter() {
+        let takes_part = self.voters.is_some() && !self.is_replaced(self.me.incarnation);
+        if takes_part && self.log_state != LogState::DataLoss {
             self.send(
                 ordinal,
                 &Message::Refused {
@@ -102,7 +104,8 @@ impl Group {
             .voters
             .as_ref()
             .is_some_and(|v| v.contains(from.incarnation));
-        if of != own || !voter || promise == own || promise.epoch < own.epoch {
+        let learner = self.is_learner(from);
+        if of != own || !(voter || learner) || promise == own || promise.epoch < own.epoch {
             return;
         }
         if mutants::on(Mutant::RefusalIgnored) {
@@ -115,6 +118,17 @@ impl Group {
         );
         self.step_down(now, &text);
         self.stand_above(now);
+    }
+
+    /// It is on its way to its vote. Volumes that were replaced never are.
+    fn is_learner(&self, from: MemberId) -> bool {
+        let learns = matches!(self.role, RoleState::Master(_))
+            && !self.is_replaced(from.incarnation)
+            && !mutants::on(Mutant::LearnerNotHeard);
+        learns
+            && self
+                .peer(from.ordinal)
+                .is_some_and(|peer| peer.member == Some(from) && peer.is_ours(self.group_id()))
     }
 
     /// Row 4: a promise counts from a clean voter whom nobody's memory accuses.
@@ -162,10 +176,8 @@ impl Group {
                 .voters
                 .as_ref()
                 .is_some_and(|v| v.contains(*incarnation));
-            if voter
-                && reply.log_state == LogState::Clean
-                && self.accusation(*incarnation, ballot, reply).is_none()
-            {
+            let clean = reply.log_state == LogState::Clean || mutants::on(Mutant::UncleanVotes);
+            if voter && clean && self.accusation(*incarnation, ballot, reply).is_none() {
                 counted.push((*incarnation, reply.tail));
             }
         }

@@ -62,6 +62,12 @@ impl Voters {
             .any(|member| member.incarnation == incarnation)
     }
 
+    /// It votes, and still does once the change that is under way is done.
+    pub(crate) fn stays(&self, incarnation: Incarnation) -> bool {
+        let last = self.sets().last().unwrap_or_default();
+        last.iter().any(|member| member.incarnation == incarnation)
+    }
+
     /// The volume that votes in that place, or will.
     pub(crate) fn incarnation_at(&self, ordinal: u8) -> Option<Incarnation> {
         let sets = self.joining.iter().chain(&self.members);
@@ -230,6 +236,14 @@ mod tests {
         let after = voters(3).with(member(12)).after_joint();
         assert!(!after.contains(Incarnation(3)) && after.contains(Incarnation(13)));
         assert_eq!((after.generation(), after.members().len()), (2, 3));
+    }
+
+    #[test]
+    fn who_is_being_replaced_votes_and_does_not_stay() {
+        let joint = voters(3).with(member(12));
+        assert!(joint.contains(Incarnation(3)) && !joint.stays(Incarnation(3)));
+        assert!(joint.stays(Incarnation(13)) && joint.stays(Incarnation(1)));
+        assert!(voters(3).stays(Incarnation(3)), "no change is under way");
     }
 
     #[test]

@@ -90,8 +90,8 @@ impl Group {
             .filter(|(_, tail)| fits(tail))
             .map(|(who, _)| *who);
         if voters.is_quorum(agree) && self.everybody_replied_if_first() {
-            if !self.is_voter() {
-                return self.abandon(now, "this volume was replaced: it votes no more");
+            if !self.stays_voter() {
+                return self.abandon(now, "this volume is replaced: another one must lead");
             }
             let tails = counted.clone();
             self.lead(now, tails);

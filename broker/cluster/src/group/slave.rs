@@ -120,7 +120,11 @@ impl Group {
     pub(super) fn ackable(&self) -> Offset {
         let slave = matches!(self.role, RoleState::Slave | RoleState::Standing(_));
         let late = mutants::on(Mutant::AckUnderOldBallot);
-        if !slave || !self.may_ack() || self.following != self.promise && !late {
+        if !slave
+            || !self.may_ack()
+            || self.is_replaced(self.me.incarnation)
+            || self.following != self.promise && !late
+        {
             return Offset::ZERO;
         }
         if !self.promise_is_durable() && !mutants::on(Mutant::PromiseNotSynced) {

@@ -74,7 +74,8 @@ impl Group {
         } else {
             progress.map_or(peer.synced, |p| p.matched)
         };
-        let counts = me || progress.is_some() && !self.is_stranger(peer);
+        let of_group = !self.is_stranger(peer) || peer.is_ours(self.group_id());
+        let counts = me || progress.is_some() && of_group;
         let lag = counts.then(|| appended.0.saturating_sub(matched.0));
         MemberStatus {
             name: peer.name.to_string(),
@@ -96,6 +97,12 @@ impl Group {
         }
         if self.is_stranger(peer) && !peer.is_ours(self.group_id()) {
             return "VolumeNotInGroup".to_owned();
+        }
+        if peer
+            .member
+            .is_some_and(|member| self.is_replaced(member.incarnation))
+        {
+            return "Replaced".to_owned();
         }
         if let Some(accused) = &peer.accused {
             return accused.clone();
