@@ -110,6 +110,14 @@ impl Checkpoints {
         self.made.last()
     }
 
+    /// The two newest are of one offset: the log holds only what is behind it.
+    fn newest_is_doubled(&self) -> bool {
+        match self.made.as_slice() {
+            [.., before, newest] => before.offset == newest.offset,
+            _ => false,
+        }
+    }
+
     /// What was installed.
     pub(super) fn switched(&mut self, done: &Done) -> (CheckpointHead, CheckpointRef) {
         let made = done.news.switched.expect("the caller has seen it");
@@ -160,18 +168,22 @@ impl Journal {
 
     // === checkpoints ===
 
-    /// True when one should be made: enough was appended, or the disk is short of room.
+    /// True when one should be made: enough was appended, or the disk is short of room. Then also a
+    /// second one of the same offset: the log in front of the one before the newest gives its room
+    /// back, though nothing is appended any more.
     pub fn wants_checkpoint(&self, applied: Offset) -> bool {
         let task = &self.checkpoints;
         let newest = task
             .newest()
             .map_or((Offset::ZERO, 0), |newest| (newest.offset, newest.bytes));
         let busy = task.ordered || task.working || task.installing.is_some() || self.failed;
-        if busy || task.again_at.is_some() || applied <= newest.0 {
+        if busy || task.again_at.is_some() || applied == Offset::ZERO {
             return false;
         }
         let due = task.every_bytes.max(SIZE_FACTOR * newest.1);
-        task.since_bytes >= due || self.space() != Space::Open && task.since_bytes > 0
+        let is_new = applied > newest.0;
+        let frees = is_new || !task.newest_is_doubled();
+        is_new && task.since_bytes >= due || frees && self.space() != Space::Open
     }
 
     /// Makes one, in the background. `head.offset` is the end of a batch that is applied.

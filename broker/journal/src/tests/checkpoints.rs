@@ -426,6 +426,40 @@ fn a_full_disk_still_makes_the_checkpoint_that_frees_it() {
     assert!(book.member.journal.newest_checkpoint().unwrap().0 > Offset(480));
 }
 
+#[test]
+fn a_journal_at_its_limit_gives_room_back_though_nothing_is_appended_any_more() {
+    let mut book = Book::new(12);
+    let limited = JournalConfig {
+        max_bytes: Some(8 * u64::from(SEGMENT)),
+        ..small()
+    };
+    book.member = Member::new(limited);
+    for _ in 0..200 {
+        if book.member.journal.space() == Space::Open {
+            book.append(4, 700);
+        }
+        book.member.settle();
+    }
+    assert_ne!(book.member.journal.space(), Space::Open);
+    book.live.clear();
+    for _ in 0..5 {
+        book.member.pass(Duration::from_secs(2));
+        let applied = book.member.journal.synced();
+        if book.member.journal.wants_checkpoint(applied) {
+            let order = book.order();
+            book.member.journal.checkpoint(book.member.now, order);
+        }
+        book.member.settle();
+    }
+    assert_eq!(book.member.journal.space(), Space::Open);
+    let applied = book.member.journal.synced();
+    assert!(
+        !book.member.journal.wants_checkpoint(applied),
+        "and it is quiet"
+    );
+    book.killed().check_live();
+}
+
 // === the check of what nobody reads ===
 
 /// A whole pass; the damage that it finds.
