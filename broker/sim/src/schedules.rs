@@ -166,6 +166,8 @@ schedules! {
         "a slave that catches up is no reason to commit what it catches up with";
     r12::r12_a_slave_far_behind_gets_a_checkpoint_while_producers_go_on, 3,
         "the log moved on without it";
+    r12::r12_a_slave_that_dies_at_any_step_of_the_transfer_resumes, 3,
+        "it is killed, or its power is cut, at every message and inside the switch";
     r12::r12_a_master_that_dies_in_the_middle_of_a_transfer_is_followed_by_another, 3,
         "the next one offers its own";
     r12::f15_a_checkpoint_that_is_replaced_in_the_middle_does_no_harm, 3,

@@ -95,8 +95,10 @@ fn place_walk<S: Storage>(walk: &mut Walk<'_, S>) -> Result<bool, RecoverError> 
         .filter(|number| !is_garbage(&segment::name(*number), &walk.manifest))
         .filter(|number| !is_old(OldKind::Segment, *number, &walk.manifest))
         .collect();
+    // Never below the manifest's: a segment of a lower number is garbage to it, also when a switch
+    // left no segment behind (and a number from 1 on would be taken for one before it).
     let past = all.last().map_or(1, |last| last + 1);
-    walk.index.lock().next_segment = past;
+    walk.index.lock().next_segment = past.max(walk.manifest.log_from);
     let Some(kept) = walk
         .checkpoint
         .as_ref()

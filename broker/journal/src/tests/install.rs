@@ -101,6 +101,23 @@ fn after_the_switch_the_log_is_the_checkpoint_and_goes_on_behind_it() {
 }
 
 #[test]
+fn what_is_appended_after_a_switch_and_a_start_is_part_of_the_log() {
+    let (master, mut slave) = pair();
+    assert!(transfer(&master, &mut slave, 1_000));
+    prepare(&master, &mut slave);
+    slave.settle();
+    slave.journal.switch();
+    slave.settle();
+    // No segment is left, so no file says which numbers were used.
+    let mut slave = slave.killed();
+    slave.extend(3, &[b"behind"]);
+    slave.settle();
+    let slave = slave.killed();
+    let at = master.member.journal.synced();
+    assert_eq!(slave.journal.appended(), at.next());
+}
+
+#[test]
 fn what_was_sent_before_a_crash_is_not_asked_for_again() {
     let (master, mut slave) = pair();
     assert!(!transfer(&master, &mut slave, 5));

@@ -43,6 +43,45 @@ pub(super) fn r12_a_slave_far_behind_gets_a_checkpoint_while_producers_go_on(
     stage.finish()
 }
 
+pub(super) fn r12_a_slave_that_dies_at_any_step_of_the_transfer_resumes(
+    stage: &mut Stage,
+) -> Judged {
+    let (master, behind) = leave_one_behind(stage)?;
+    let steps = [Kind::Offer, Kind::CheckpointPiece, Kind::Survivors];
+    for kind in steps {
+        for cut in [false, true] {
+            stage.frames(kind, master, behind, Verdict::Copy);
+            stage.start(behind);
+            let seen = stage
+                .world
+                .wait_for(std::time::Duration::from_secs(3), |world| {
+                    world.kept().iter().any(|kept| kept.peek.kind == kind)
+                });
+            // Everything may be dead by now: then there are no survivors to ask for.
+            stage.must(seen || kind == Kind::Survivors, "the transfer gets there")?;
+            if cut {
+                stage.power_cut(behind);
+            } else {
+                stage.kill(behind);
+            }
+            stage.frames_pass();
+        }
+    }
+    // Inside the last step, the switch, by operations of the disk.
+    for operations in 1..8 {
+        stage.world.nodes[behind].disk.hang();
+        stage.start(behind);
+        stage.pass(20)?;
+        stage.world.let_through(behind, operations);
+        stage.pass(500)?;
+        stage.power_cut(behind);
+        stage.world.unhang_disk(behind);
+    }
+    stage.start(behind);
+    stage.in_step()?;
+    stage.finish()
+}
+
 pub(super) fn r12_a_master_that_dies_in_the_middle_of_a_transfer_is_followed_by_another(
     stage: &mut Stage,
 ) -> Judged {
