@@ -47,7 +47,7 @@ pub(crate) enum Meaning {
     /// A SEND outside transactions.
     Send(Attempt),
     /// A SEND inside one.
-    SendInTx,
+    SendInTx(Attempt),
     /// A COMMIT of these sends and acks.
     Commit(TxId),
     /// An ABORT.
@@ -199,6 +199,10 @@ impl Client {
         history: &mut History,
     ) {
         if *outcome != Outcome::Done {
+            if let Some(Meaning::Send(attempt) | Meaning::SendInTx(attempt)) = self.meaning(request)
+            {
+                history.refused(*attempt);
+            }
             return;
         }
         if let Some(Meaning::Ack(messages)) = self.meaning(request) {

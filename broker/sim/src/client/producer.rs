@@ -162,6 +162,11 @@ impl Producer {
         match (meaning, outcome) {
             (Meaning::Send(attempt), Outcome::Done) => history.acknowledged(attempt.id),
             (Meaning::Send(attempt), Outcome::Refused(_)) => self.again.push_back(attempt.id),
+            (Meaning::SendInTx(attempt), Outcome::Refused(_)) => {
+                // The transaction goes on without it; it is sent again later.
+                self.in_tx.retain(|id| *id != attempt.id);
+                self.again.push_back(attempt.id);
+            }
             (Meaning::Commit(_) | Meaning::Abort, Outcome::Done) => self.in_tx.clear(),
             (Meaning::Commit(_) | Meaning::Abort, Outcome::Refused(_)) => {
                 // Refused: it had no effect, and the transaction stays open. Leaving ends it.
@@ -232,7 +237,7 @@ impl Producer {
         );
         let message = self.message(link, attempt);
         let meaning = if tx.is_some() {
-            Meaning::SendInTx
+            Meaning::SendInTx(attempt)
         } else {
             Meaning::Send(attempt)
         };

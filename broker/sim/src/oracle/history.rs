@@ -270,6 +270,14 @@ impl History {
         self.check_transactions_whole();
     }
 
+    /// The broker refused that frame: it had no effect, and its transaction goes on without it.
+    pub fn refused(&mut self, attempt: Attempt) {
+        self.attempts.remove(&attempt);
+        if let Some(entry) = self.transactions.get_mut(&tx_of(&attempt)) {
+            entry.sends.remove(&attempt.id);
+        }
+    }
+
     /// Frames sent in this transaction.
     pub fn attempts_of(&self, tx: TxId) -> Vec<Attempt> {
         let sends = self.transactions.get(&tx).map(|entry| &entry.sends);
