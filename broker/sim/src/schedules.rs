@@ -96,6 +96,8 @@ schedules! {
         "a lost Lease gives two candidates the same epoch; one of them reigns";
     h02::h2_no_ack_by_an_fdatasync_that_ends_after_the_promise, 3,
         "a slave's late fdatasync does not count under the ballot it left";
+    h02::h2_acks_under_a_new_promise_do_not_count_for_the_old_master, 3,
+        "a slave's acks for a new master's records are none for the old one's";
     h02::h2_a_master_does_not_count_itself_after_promising_another, 3,
         "a master's own late fdatasync does not count once it promised another";
     h03::h3_records_of_an_older_epoch_are_not_committed_by_counting, 3,

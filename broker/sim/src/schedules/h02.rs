@@ -51,6 +51,38 @@ pub(super) fn h2_no_ack_by_an_fdatasync_that_ends_after_the_promise(stage: &mut 
     stage.finish()
 }
 
+/// A slave that promised another acknowledges that one's records to that one: the old master, which
+/// has other records at those offsets and hears the slave still, must not take them for its own.
+pub(super) fn h2_acks_under_a_new_promise_do_not_count_for_the_old_master(
+    stage: &mut Stage,
+) -> Judged {
+    let master = stage.master(None)?;
+    stage.produce(3)?;
+    stage.in_step()?;
+    let before = stage.offsets(master).committed;
+    stage.frames(Kind::Append, master, None, Verdict::Hold);
+    stage.offer(3);
+    stage.until("the old master alone has three more", |world| {
+        world.nodes[master]
+            .machine()
+            .is_some_and(|m| m.offsets().synced.0 >= before.0 + 3)
+    })?;
+    for other in stage.others(master) {
+        stage.cut(master, other);
+    }
+    // It hears answers, and nothing that would make it step down.
+    for kind in [Kind::PromiseReq, Kind::Heartbeat, Kind::Append] {
+        stage.frames(kind, None, master, Verdict::Drop);
+    }
+    stage.master(Some(master))?;
+    stage.pass(200)?;
+    stage.must(
+        stage.offsets(master).committed == before,
+        "the old master commits nothing",
+    )?;
+    stage.finish()
+}
+
 /// The master's own fdatasync of x ends after it promised another; a slave has x already.
 pub(super) fn h2_a_master_does_not_count_itself_after_promising_another(
     stage: &mut Stage,

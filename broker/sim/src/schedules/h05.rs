@@ -12,11 +12,13 @@ pub(super) fn h5_a_divergent_synced_tail_is_not_acknowledged(stage: &mut Stage) 
     stage.in_step()?;
     let common = stage.offsets(old).appended;
     stage.frames(Kind::Append, old, None, Verdict::Hold);
-    stage.offer(1);
-    stage.until("the old master alone has x", |world| {
+    // More than the new master will have committed, so that to take them for its records would
+    // commit some.
+    stage.offer(5);
+    stage.until("the old master alone has five more", |world| {
         world.nodes[old]
             .machine()
-            .is_some_and(|m| m.offsets().synced > common)
+            .is_some_and(|m| m.offsets().synced.0 >= common.0 + 5)
     })?;
     stage.isolate(old);
     stage.world.clear_rules();
