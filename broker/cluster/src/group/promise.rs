@@ -47,7 +47,8 @@ impl Group {
     /// fdatasync that is running; the promise is on its way to the disk.
     pub(super) fn take_promise(&mut self, now: Now, ballot: Ballot, reason: &str) {
         self.promise = ballot;
-        if mutants::on(Mutant::AckUnderOldBallot) && matches!(self.role, RoleState::Slave) {
+        let follows = matches!(self.role, RoleState::Slave) && self.following != Ballot::NONE;
+        if mutants::on(Mutant::AckUnderOldBallot) && follows {
             self.store_control();
             return;
         }
