@@ -297,6 +297,45 @@ fn a_slave_that_lags_keeps_the_log_up_to_the_cap() {
 }
 
 #[test]
+fn a_checkpoint_over_a_damaged_log_is_made_and_tells_of_the_damage() {
+    let flips: [fn(u64, u64) -> u64; 2] = [|_, end| end - 1, |begin, _| begin];
+    for (round, flip) in flips.into_iter().enumerate() {
+        let mut book = Book::new(9);
+        rounds(&mut book, 1, 10);
+        for _ in 0..12 {
+            book.append(20, 700);
+            book.member.settle();
+        }
+        // After a start the ends of segments are looked for in the files.
+        let mut book = book.killed();
+        let names = book.member.disk.list().unwrap();
+        let mut segments = names.iter().filter(|name| name.starts_with("journal-"));
+        let name = segments.nth(round).expect("several segments").clone();
+        let (begin, end) = batches_of(&book.member.disk, &name);
+        book.member.disk.flip_bit(&name, flip(begin, end), 3);
+        book.checkpoint();
+        let told = book.member.events.iter();
+        let told: Vec<_> = told
+            .filter(|event| matches!(event, JournalEvent::Damaged(_) | JournalEvent::Fatal(_)))
+            .collect();
+        assert!(
+            matches!(told[..], [JournalEvent::Damaged(_)]),
+            "{name}: {told:?}"
+        );
+        let newest = book.member.journal.newest_checkpoint();
+        assert_eq!(newest.map(|(at, _)| at), Some(Offset(2 * 240)));
+    }
+}
+
+/// Where the batches of a segment begin and end.
+fn batches_of(disk: &MemStorage, name: &str) -> (u64, u64) {
+    let at = crate::segment::DATA_AT;
+    let mut cursor = crate::segment::Cursor::over(disk, name.to_owned(), at, 1 << 16);
+    while let Ok(crate::segment::Found::Batch(_)) = cursor.next() {}
+    (at, cursor.position())
+}
+
+#[test]
 fn a_crash_at_any_call_of_checkpoint_and_cleaning_loses_nothing_live() {
     let mut rng = Rng::new(7);
     let mut calls = 0;

@@ -32,6 +32,20 @@ pub(super) struct Prepared {
     pub(super) made: CheckpointRef,
 }
 
+/// Why the front of the log cannot leave it.
+#[derive(Debug)]
+enum LeavingError {
+    Storage(StorageError),
+    /// It does not hold what was written to it.
+    Damaged(String),
+}
+
+impl From<StorageError> for LeavingError {
+    fn from(error: StorageError) -> Self {
+        Self::Storage(error)
+    }
+}
+
 impl<S: Storage> DiskWorker<S> {
     /// The file is begun at once; the rest comes in steps. A task before it is given up.
     pub(super) fn begin_checkpoint(&mut self, order: CheckpointOrder) -> Result<(), StorageError> {
@@ -118,7 +132,16 @@ impl<S: Storage> DiskWorker<S> {
         } else {
             self.keep_from(order)
         };
-        let (moved, start) = self.leaving(keep_from)?;
+        let (moved, start) = match self.leaving(keep_from) {
+            Ok(leaving) => leaving,
+            // The checkpoint itself is sound. The log stays as it is until its owner is told what
+            // to do with it (row 14): ending the process would only meet the same bytes again.
+            Err(LeavingError::Damaged(text)) => {
+                self.news.damaged = Some(text);
+                (Vec::new(), self.index.lock().start)
+            }
+            Err(LeavingError::Storage(error)) => return Err(error),
+        };
         let mut manifest = self.manifest.clone();
         manifest.checkpoints.push(made);
         let dropped = drop_checkpoints(&mut manifest.checkpoints, order.pin);
@@ -163,7 +186,7 @@ impl<S: Storage> DiskWorker<S> {
 
     /// The log's first segments that hold nothing behind that offset, as old files, and where the
     /// log starts without them.
-    fn leaving(&self, keep_from: Offset) -> Result<(Vec<OldFile>, (Offset, u32)), StorageError> {
+    fn leaving(&self, keep_from: Offset) -> Result<(Vec<OldFile>, (Offset, u32)), LeavingError> {
         let (segments, start) = {
             let index = self.index.lock();
             (index.segments(), index.start)
@@ -186,7 +209,7 @@ impl<S: Storage> DiskWorker<S> {
         Ok((moved, start))
     }
 
-    fn end_of(&self, segment: &SegmentAt, last: Offset) -> Result<u64, StorageError> {
+    fn end_of(&self, segment: &SegmentAt, last: Offset) -> Result<u64, LeavingError> {
         if let Some(end) = segment.end {
             return Ok(end);
         }
@@ -199,17 +222,20 @@ impl<S: Storage> DiskWorker<S> {
                 return Ok(cursor.position());
             }
         }
-        Err(StorageError::Io(format!(
-            "{name} does not hold {last}: damaged"
+        let at = cursor.position();
+        Err(LeavingError::Damaged(format!(
+            "{name} at {at}: no batch that ends with {last}"
         )))
     }
 
-    fn crc_before(&self, number: u64) -> Result<u32, StorageError> {
+    fn crc_before(&self, number: u64) -> Result<u32, LeavingError> {
         let name = segment::name(number);
         let mut cursor = Cursor::over(&self.storage, name.clone(), DATA_AT, PIECE);
         match cursor.next()? {
             Found::Batch(batch) => Ok(batch.previous_crc()),
-            other => Err(StorageError::Io(format!("{name} begins with {other:?}"))),
+            other => Err(LeavingError::Damaged(format!(
+                "{name} begins with {other:?}"
+            ))),
         }
     }
 

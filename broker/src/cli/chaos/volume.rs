@@ -55,6 +55,20 @@ pub(super) fn swap(a: &Path, b: &Path) -> io::Result<()> {
     fs::rename(aside, b)
 }
 
+/// Deletes what the broker set aside, as somebody does who has looked at it.
+pub(super) fn delete_set_aside(folder: &Path) -> io::Result<()> {
+    for (path, _) in files(folder)? {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if ["damaged-", "aside-"]
+            .iter()
+            .any(|kind| name.starts_with(kind))
+        {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
 /// Flips one bit: every byte of every file below the folder is as likely as any other. None: there
 /// is no byte.
 pub(super) fn flip_bit(folder: &Path, chance: &mut Chance) -> io::Result<Option<Flip>> {
