@@ -11,6 +11,7 @@ use std::process::Command;
 struct Dose {
     power_cuts: &'static str,
     wipes: &'static str,
+    joins: &'static str,
     roll_backs: &'static str,
     bit_flips: &'static str,
     stall: &'static str,
@@ -22,6 +23,7 @@ struct Dose {
 const SHORT: Dose = Dose {
     power_cuts: "10",
     wipes: "2",
+    joins: "1",
     roll_backs: "2",
     bit_flips: "40",
     stall: "5s",
@@ -33,6 +35,7 @@ const SHORT: Dose = Dose {
 const FULL: Dose = Dose {
     power_cuts: "500",
     wipes: "20",
+    joins: "10",
     roll_backs: "20",
     bit_flips: "2000",
     stall: "10s",
@@ -66,6 +69,11 @@ fn power_cuts_lose_nothing_that_was_acknowledged() {
 #[test]
 fn a_wiped_member_comes_back_as_another_one() {
     chaos(&["--wipe", dose().wipes]);
+}
+
+#[test]
+fn a_new_member_gets_every_byte_of_the_largest_messages() {
+    chaos(&["--join-large", dose().joins]);
 }
 
 #[test]

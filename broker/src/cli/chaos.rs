@@ -12,6 +12,7 @@ mod args;
 mod bit_flips;
 mod catch_up;
 mod disk_trouble;
+mod join_large;
 mod journal_full;
 mod kill;
 mod lag;

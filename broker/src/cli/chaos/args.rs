@@ -27,6 +27,9 @@ pub(in crate::cli) struct Args {
     /// Times to kill a slave or the master, in turn, and to delete its folder
     #[arg(long, default_value_t = 0, value_name = "N", value_parser = whole::<u32>(0..=10_000))]
     wipe: u32,
+    /// Times to wipe a slave while messages of 10 MiB are queued and arrive, and to compare hashes
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = whole::<u32>(0..=10_000))]
+    join_large: u32,
     /// Times to bring an older copy of a member's folder back, a slave's or the master's in turn
     #[arg(long, default_value_t = 0, value_name = "N", value_parser = whole::<u32>(0..=10_000))]
     roll_back: u32,
@@ -106,6 +109,9 @@ impl Args {
                 times: self.power_cuts,
             },
             Phase::Wipe { times: self.wipe },
+            Phase::JoinLarge {
+                times: self.join_large,
+            },
             Phase::RollBack {
                 times: self.roll_back,
             },

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use tandemmq_wire::stomp::Frame;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -185,6 +186,16 @@ impl Load {
         let drained = self.run.consume(group.failover(), plan, stopped).await?;
         note(drained.err(), "the consumer of the kept queue", surprises);
         Ok(())
+    }
+
+    /// Hands every message of the kept queue to `each` and leaves it there; how many there are.
+    pub(super) async fn browse_kept(
+        &self,
+        group: &LocalGroup,
+        each: impl FnMut(&Frame),
+    ) -> anyhow::Result<u64> {
+        let connection = group.failover().connect().await?;
+        Ok(browse_all(connection, &self.kept, each).await?)
     }
 
     /// Its figures, for people.

@@ -10,8 +10,8 @@ use crate::checker::Verdict;
 use crate::cli::chaos::load::Load;
 use crate::cli::chaos::trial::Trial;
 use crate::cli::chaos::{
-    bit_flips, catch_up, disk_trouble, journal_full, kill, lag, power_cuts, roll_back, stop, swap,
-    wipe, wipe_majority,
+    bit_flips, catch_up, disk_trouble, join_large, journal_full, kill, lag, power_cuts, roll_back,
+    stop, swap, wipe, wipe_majority,
 };
 use crate::config::{ByteSize, Journal, Testing, TestingDisk, Timing};
 use crate::supervisor::local_group::LocalGroup;
@@ -46,6 +46,8 @@ pub(super) enum Phase {
     PowerCuts { times: u32 },
     /// A member loses its volume.
     Wipe { times: u32 },
+    /// A slave loses its volume while the largest messages are queued and arrive.
+    JoinLarge { times: u32 },
     /// A member gets an older state of its volume back.
     RollBack { times: u32 },
     /// Two members get each other's volume.
@@ -97,6 +99,7 @@ impl Phase {
             Self::KillAll { .. } => "kill all",
             Self::PowerCuts { .. } => "power cuts",
             Self::Wipe { .. } => "wipe",
+            Self::JoinLarge { .. } => "join large",
             Self::RollBack { .. } => "roll back",
             Self::Swap => "swap",
             Self::WipeMajority => "wipe majority",
@@ -117,6 +120,7 @@ impl Phase {
             | Self::KillAll { times }
             | Self::PowerCuts { times }
             | Self::Wipe { times }
+            | Self::JoinLarge { times }
             | Self::RollBack { times }
             | Self::KillDuringCatchUp { times, .. } => times,
             Self::BitFlips { flips } => flips,
@@ -154,6 +158,9 @@ impl Phase {
                 format!("power cuts of one, two or all brokers, {times} times")
             }
             Self::Wipe { times } => format!("a member's volume is wiped, {times} times"),
+            Self::JoinLarge { times } => {
+                format!("a slave's volume is wiped under messages of 10 MiB, {times} times")
+            }
             Self::RollBack { times } => format!("a member's volume is rolled back, {times} times"),
             Self::Swap => "two members' volumes are swapped, then swapped back".into(),
             Self::WipeMajority => "two of three volumes are wiped, the third recovers".into(),
@@ -254,6 +261,7 @@ async fn break_it(phase: Phase, trial: &mut Trial<'_>) -> anyhow::Result<()> {
         Phase::KillAll { times } => kill::all(trial, times).await,
         Phase::PowerCuts { times } => power_cuts::run(trial, times).await,
         Phase::Wipe { times } => wipe::run(trial, times).await,
+        Phase::JoinLarge { times } => join_large::run(trial, times).await,
         Phase::RollBack { times } => roll_back::run(trial, times).await,
         Phase::Swap => swap::run(trial).await,
         Phase::WipeMajority => wipe_majority::run(trial).await,
