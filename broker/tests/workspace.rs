@@ -538,10 +538,6 @@ fn one_place_alone_proves_a_commit() {
     assert_eq!(callers.len(), 1, "the quorum module calls it: {callers:?}");
 }
 
-/// Holes of `docs/protocol/README.md` that can occur and have no test yet. This list only shrinks;
-/// it grew once, with the rows about lost volumes, whose guards have no schedules of their own yet.
-const HOLES_OPEN: &[&str] = &["H6", "H23", "H25", "H32", "H33", "H34", "H35"];
-
 #[test]
 fn every_hole_of_the_protocol_has_a_test_or_a_reason() {
     let page = read(root().join("docs/protocol/README.md"));
@@ -562,20 +558,15 @@ fn every_hole_of_the_protocol_has_a_test_or_a_reason() {
         let prefix = format!("h{number}_");
         let names: Vec<&str> = told.split('`').filter(|n| n.starts_with(&prefix)).collect();
         let exists = |name: &&str| sources.contains(&format!("fn {name}("));
-        let open = HOLES_OPEN.contains(&hole.as_str());
         let right = match told.split_once(':').map_or("", |(word, _)| word) {
-            "Open" => open,
-            "Not yet" => !open && names.is_empty(),
-            _ => !open && !names.is_empty() && names.iter().all(exists),
+            "Not yet" => names.is_empty(),
+            _ => !names.is_empty() && names.iter().all(exists),
         };
         if !right {
             culprits.push(format!("{hole}: {told}"));
         }
     }
-    none(
-        culprits,
-        "a hole whose test is not there, or that is open and not listed so",
-    );
+    none(culprits, "a hole whose test is not there");
 }
 
 #[test]

@@ -49,8 +49,22 @@ pub enum Mutant {
     BlindToLeaseGroup,
     /// Row 12: installs over a log that has the checkpoint's record, and in any ballot.
     InstallOverOwnRecord,
+    /// Row 12: a log that reaches beyond the checkpoint needs none, whatever is in it.
+    LongerLogNeedsNone,
+    /// Row 6: a candidate's quorum is one of the first voters that its log names.
+    FirstConfigJudges,
     /// Row 14: a damaged member is clean at what it knows to be committed.
     CleanAtCommitted,
+    /// Row 14: the cut mark is not stored with what says clean.
+    CleanWithoutCutMark,
+    /// Rows 14 and 18: a damaged member is accused of the records that it knows to be lost.
+    DamagedAccused,
+    /// Row 5: a damaged log is served to a candidate.
+    FetchDamaged,
+    /// Row 12: a checkpoint forgets who votes.
+    CheckpointWithoutConfig,
+    /// Row 13: a volume is listed as a voter while it still learns.
+    LearnerListed,
     /// Row 13: a new volume votes at once, without the joint step.
     NoJoint,
     /// Row 13: the final record is written before the joint one is committed.
@@ -105,7 +119,7 @@ pub use switch::set;
 
 impl Mutant {
     /// All of them, for the run that catches each.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 38] = [
         Self::PromiseNotSynced,
         Self::OwnPromiseNotSynced,
         Self::PromiseByEpochNumber,
@@ -127,13 +141,15 @@ impl Mutant {
         Self::FirstElectionByMajority,
         Self::FoundingByMajority,
         Self::BlindToLeaseGroup,
-    ];
-
-    /// Guards of the rows about lost volumes that no schedule or seed is known to miss yet: they
-    /// wait for schedules of their own and are in no run.
-    pub const UNSEEN: [Self; 10] = [
         Self::InstallOverOwnRecord,
+        Self::LongerLogNeedsNone,
+        Self::FirstConfigJudges,
         Self::CleanAtCommitted,
+        Self::CleanWithoutCutMark,
+        Self::DamagedAccused,
+        Self::FetchDamaged,
+        Self::CheckpointWithoutConfig,
+        Self::LearnerListed,
         Self::NoJoint,
         Self::FinalBeforeJointCommitted,
         Self::VoterByOrdinal,

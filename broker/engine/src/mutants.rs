@@ -37,7 +37,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Those that a whole group's oracle must notice.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::DispatchBeforeCommit,
         Self::ReceiptBeforeCommit,
         Self::AckReceiptBeforeCommit,
@@ -49,10 +49,6 @@ impl Mutant {
         Self::AckTakesLater,
         Self::AckForgotten,
         Self::LostConnectionAcks,
-    ];
-
-    /// Those that this crate's own tests notice; whole groups seldom restore such a picture.
-    pub const OWN: [Self; 2] = [
         Self::PictureWithoutTransactions,
         Self::PictureLosesDelivered,
     ];

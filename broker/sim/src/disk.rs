@@ -270,6 +270,11 @@ impl Disk {
         std::mem::take(&mut at_work.overdue).then_some(at_work.number)
     }
 
+    /// Where the journal's last file ends.
+    pub(crate) fn log_end(&self) -> (String, u64) {
+        self.volume.log_end()
+    }
+
     /// A copy of the volume as it is now.
     pub(crate) fn snapshot(&self) -> Volume {
         self.volume.snapshot()
@@ -309,6 +314,11 @@ impl Disk {
     /// The last batch of the journal is damaged.
     pub(crate) fn damage_end(&mut self) {
         self.volume.damage_end();
+    }
+
+    /// The batch behind that place is damaged.
+    pub(crate) fn damage_behind(&mut self, end: &(String, u64)) {
+        self.volume.damage_behind(end);
     }
 
     /// The volume is blank again.

@@ -20,6 +20,7 @@ mod h02;
 mod h03;
 mod h04;
 mod h05;
+mod h06;
 mod h07;
 mod h08;
 mod h10;
@@ -33,11 +34,15 @@ mod h18;
 mod h19;
 mod h20;
 mod h22;
+mod h23;
 mod h24;
+mod h25;
 mod h27;
 mod h28;
 mod h29;
 mod h30;
+mod h32;
+mod h33;
 mod r12;
 mod r13;
 mod r15;
@@ -106,6 +111,8 @@ schedules! {
         "an Append of long ago arrives again on the old connection";
     h05::h5_a_divergent_synced_tail_is_not_acknowledged, 3,
         "what an old master has on its disk is no copy of the new master's records";
+    h06::h6_the_adopted_logs_voters_judge_the_candidate, 5,
+        "two volumes are replaced and come back; the candidate knows neither change";
     h07::h7_a_rolled_back_volume_is_recognised_and_does_not_vote, 3,
         "peers remember what a restored volume forgot";
     h07::h7_a_slave_that_had_to_cut_is_not_accused, 3,
@@ -138,10 +145,14 @@ schedules! {
         "a stopped master goes on after another one took over";
     h22::h22_a_single_broker_that_lost_its_volume_does_not_found_anew, 1,
         "the only volume is blank, the Lease knows the group";
+    h23::h23_a_longer_stale_log_gets_the_checkpoint, 3,
+        "an old master's own records reach beyond what the new one has compacted";
     h24::h24_a_member_that_found_damage_serves_no_fetch, 3,
         "it promised, restarted, and found the end of its journal damaged";
     h24::h24_a_fetch_of_a_ballot_that_was_left_is_not_served, 3,
         "a member that promised another gives the older candidate nothing";
+    h25::h25_a_damaged_member_has_no_vote_below_its_masters_end, 3,
+        "it acknowledged, lost it, and hears its master without getting it back";
     h27::h27_a_lease_deleted_while_founding_founds_one_group, 3,
         "whatever becomes of the Lease, two groups never serve";
     h28::h28_members_of_another_group_than_the_leases_stay_strangers, 3,
@@ -152,6 +163,10 @@ schedules! {
         "who has no vote refuses, too, or it learns nothing for ever";
     h30::h30_a_proposal_whose_volume_died_is_cleared, 3,
         "a listed volume is lost between proposal and confirmation";
+    h32::h32_a_learner_is_listed_only_once_it_is_clean_on_its_disk, 3,
+        "its disk goes on by one operation at a time";
+    h33::h33_a_repaired_member_is_not_accused_of_what_was_never_committed, 5,
+        "an old master remembers an ack of what a later one never had";
     r15::r15_a_wiped_slave_is_replaced_and_the_next_loss_is_survived, 3,
         "learner, joint Config, final Config; then its vote and its disk count";
     r15::r15_a_volume_that_was_replaced_is_not_taken_back, 3,
@@ -180,4 +195,8 @@ schedules! {
         "killed at each frame of the join";
     r13::r13_a_master_that_dies_between_joint_and_final_leaves_no_split, 3,
         "before and after the joint record is committed";
+    r13::r13_a_new_voter_and_its_master_are_no_majority_of_the_old_ones, 3,
+        "the old volume comes back, and the third member heard of no change";
+    r12::r12_a_late_offer_takes_no_record_back, 3,
+        "the offer that it followed arrives again";
 }

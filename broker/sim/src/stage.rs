@@ -138,6 +138,13 @@ impl Stage {
         machine.map_or(Offset::ZERO, |machine| machine.journal().log_start())
     }
 
+    /// The record up to which a member's newest checkpoint goes.
+    pub(crate) fn checkpoint(&self, node: usize) -> Offset {
+        let machine = self.world.nodes[node].machine();
+        let newest = machine.and_then(|machine| machine.journal().newest_checkpoint());
+        newest.map_or(Offset::ZERO, |(offset, _)| offset)
+    }
+
     /// The generation of a member's Config.
     pub(crate) fn generation(&self, node: usize) -> u64 {
         self.world.generation(node)
@@ -151,6 +158,11 @@ impl Stage {
     /// The same, each with a body of so many bytes more.
     pub(crate) fn offer_large(&mut self, messages: u32, bytes: usize) {
         self.world.offer(PRODUCER, messages, bytes);
+    }
+
+    /// From now on the producer does not send again what is unanswered when its connection dies.
+    pub(crate) fn give_up_the_lost(&mut self) {
+        self.world.give_up_the_lost(PRODUCER);
     }
 
     /// Sends so many messages and waits for their receipts.

@@ -13,6 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tandemmq_journal::{MemStorage, Storage, StorageError};
 use tandemmq_model::Bytes;
 
+/// So far behind the end of a batch the next one has a record: headers are shorter, records longer.
+const INSIDE_A_BATCH: u64 = 100;
+
 /// One volume. Clones are handles of the same volume.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Volume {
@@ -163,6 +166,24 @@ impl Volume {
         if let Some(end) = bytes.iter().rposition(|byte| *byte != 0) {
             self.medium.flip_bit(last, end as u64, 0);
         }
+    }
+
+    /// Where the journal's last file ends.
+    pub(crate) fn log_end(&self) -> (String, u64) {
+        let names = self.medium.list().expect("the medium itself never fails");
+        let last = names.into_iter().rfind(|name| name.starts_with("journal"));
+        let last = last.expect("there is a journal");
+        let bytes = self
+            .medium
+            .read_at(&last, 0, usize::MAX / 2)
+            .expect("the file is listed");
+        let end = bytes.iter().rposition(|byte| *byte != 0).unwrap_or(0);
+        (last, end as u64)
+    }
+
+    /// A bit of the batch behind that place turns over.
+    pub(crate) fn damage_behind(&self, end: &(String, u64)) {
+        self.medium.flip_bit(&end.0, end.1 + INSIDE_A_BATCH, 0);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

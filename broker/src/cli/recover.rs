@@ -233,3 +233,82 @@ fn swap_group(
         other => bail!("the lease cannot be written: {other:?}. Nothing was changed"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tandemmq_model::{Incarnation, MemberId};
+
+    use super::*;
+    use crate::testing::TempDir;
+
+    const OLD: GroupId = GroupId(1);
+    const NEW: GroupId = GroupId(2);
+
+    fn survivor() -> Survivor {
+        Survivor {
+            member: MemberId {
+                ordinal: 1,
+                incarnation: Incarnation(7),
+            },
+            group: OLD,
+            log_state: tandemmq_journal::LogState::Clean,
+            last: (Epoch(3), Offset(9)),
+            promised: Epoch(3),
+            others: Vec::new(),
+        }
+    }
+
+    /// A lease of the old group.
+    fn lease_of(folder: &Path) -> FileLease {
+        let mut store = FileLease::open(folder, "test").unwrap();
+        let lease = read_lease(&mut store).unwrap();
+        let group = Founding {
+            id: OLD,
+            members: vec![survivor().member],
+        };
+        swap(&mut store, lease, |record| record.group = Some(group));
+        store
+    }
+
+    fn swap(store: &mut FileLease, lease: Lease, change: impl FnOnce(&mut LeaseRecord)) {
+        let mut record = lease.record;
+        change(&mut record);
+        let answer = store.call(LeaseRequest::Swap {
+            uid: lease.uid,
+            revision: lease.revision,
+            record,
+        });
+        assert!(matches!(answer, LeaseAnswer::Ok(_)), "{answer:?}");
+    }
+
+    #[test]
+    fn h35_a_lease_that_an_election_changed_is_not_swapped() {
+        let temp = TempDir::new();
+        let mut store = lease_of(temp.path());
+        let read = read_lease(&mut store).unwrap();
+        // The others come back and elect, after they were asked and before the swap.
+        let now = read_lease(&mut store).unwrap();
+        swap(&mut store, now, |record| record.epoch = 4);
+        let refused = swap_group(&mut store, read, NEW, &survivor(), Epoch(3));
+        let text = refused.unwrap_err().to_string();
+        assert!(text.contains("somebody lives"), "{text}");
+        let after = read_lease(&mut store).unwrap().record;
+        assert_eq!((after.group.unwrap().id, after.epoch), (OLD, 4));
+    }
+
+    #[test]
+    fn a_swap_that_was_done_is_not_done_again() {
+        let temp = TempDir::new();
+        let mut store = lease_of(temp.path());
+        let read = read_lease(&mut store).unwrap();
+        assert_ne!(new_group(&read, &survivor()).unwrap(), OLD);
+        swap_group(&mut store, read, NEW, &survivor(), Epoch(3)).unwrap();
+        let after = read_lease(&mut store).unwrap();
+        assert_eq!(after.record.epoch, 4, "above everything seen");
+        // It died before it wrote the volume: the same id again, and nothing to swap.
+        assert_eq!(new_group(&after, &survivor()).unwrap(), NEW);
+        let revision = after.revision.clone();
+        swap_group(&mut store, after, NEW, &survivor(), Epoch(3)).unwrap();
+        assert_eq!(read_lease(&mut store).unwrap().revision, revision);
+    }
+}

@@ -74,7 +74,9 @@ impl Group {
     /// Row 12, the guard: true when the offer is to be followed.
     fn may_install(&mut self, checkpoint: Tail) -> bool {
         let slave = matches!(self.role, RoleState::Slave | RoleState::Standing(_));
-        let known = self.journal.epoch_at(checkpoint.offset) == Some(checkpoint.epoch);
+        let known = self.journal.epoch_at(checkpoint.offset) == Some(checkpoint.epoch)
+            || mutants::on(Mutant::LongerLogNeedsNone)
+                && self.journal.appended() >= checkpoint.offset;
         if !slave || known && !mutants::on(Mutant::InstallOverOwnRecord) {
             return false;
         }

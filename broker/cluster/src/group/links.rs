@@ -345,6 +345,7 @@ impl Group {
         // A member that knows of its damage is not accused of what it lost: it has no vote until it
         // has everything again. A forgotten promise accuses always.
         let tail = match self.log_state {
+            _ if mutants::on(Mutant::DamagedAccused) => self.journal.synced(),
             LogState::NeedsRepair | LogState::Learner => Offset(u64::MAX),
             _ => self.journal.synced(),
         };

@@ -30,6 +30,7 @@ impl Group {
     pub(super) fn config_at(&self, offset: Offset) -> bytes::Bytes {
         let configs = self.configs.iter().rev();
         let config = configs.into_iter().find(|(at, _)| *at <= offset);
+        let config = config.filter(|_| !mutants::on(Mutant::CheckpointWithoutConfig));
         config.map_or_else(bytes::Bytes::new, |(_, voters)| {
             config_record::encode(voters)
         })
@@ -125,7 +126,9 @@ impl Group {
                 .answered
                 .is_some_and(|at| now.boot.since(at) < self.timing.suspicion);
             let has_all = progress.matched >= self.committed && progress.is_streaming();
-            let ready = peer.is_sound() && peer.is_ours(self.group_id()) && peer.is_heard();
+            let clean = peer.is_sound()
+                || peer.log_state == LogState::Learner && mutants::on(Mutant::LearnerListed);
+            let ready = clean && peer.is_ours(self.group_id()) && peer.is_heard();
             (ready && answers && has_all).then_some(member)
         })?;
         Some(config_record::to_record(&voters.with(newcomer)))

@@ -197,6 +197,7 @@ impl Group {
         }
         let memory = self.witness.of(incarnation)?;
         let tail = match reply.log_state {
+            _ if mutants::on(Mutant::DamagedAccused) => reply.tail.offset,
             LogState::NeedsRepair | LogState::Learner => Offset(u64::MAX),
             _ => reply.tail.offset,
         };

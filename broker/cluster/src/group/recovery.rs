@@ -72,7 +72,12 @@ impl Group {
     /// Row 6: a quorum promised, nobody in it has a better log than ours.
     pub(super) fn try_to_lead(&mut self, now: Now) {
         self.mark_the_accused();
-        let Some(voters) = self.voters.clone() else {
+        let voters = if mutants::on(Mutant::FirstConfigJudges) {
+            self.configs.first().map(|(_, voters)| voters.clone())
+        } else {
+            self.voters.clone()
+        };
+        let Some(voters) = voters else {
             return;
         };
         let RoleState::Candidate(candidate) = &self.role else {
@@ -193,7 +198,7 @@ impl Group {
 
     fn may_serve_fetch(&self, ballot: Ballot) -> bool {
         let bound = self.promise == ballot || mutants::on(Mutant::FetchNotBoundToBallot);
-        bound && self.log_state == LogState::Clean
+        bound && (self.log_state == LogState::Clean || mutants::on(Mutant::FetchDamaged))
     }
 
     fn send_fetched(&mut self, to: u8, ballot: Ballot, prev: Tail, mut batches: Vec<Batch>) {

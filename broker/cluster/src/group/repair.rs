@@ -67,7 +67,9 @@ impl Group {
         }
         // What it acknowledged in older ballots and lost was never committed without being in this
         // master's log: the cut mark says so to those who remember.
-        self.cut_mark = ballot;
+        if !mutants::on(Mutant::CleanWithoutCutMark) {
+            self.cut_mark = ballot;
+        }
         let ticket = self.store_control_as(LogState::Clean);
         self.repair.cleaning = Some(ticket);
     }

@@ -146,6 +146,9 @@ impl<S: Storage> DiskWorker<S> {
             .map_err(|error| StorageError::Io(format!("{name}: {error}")))?;
         let header = segment::SegmentHeader { number, ..header };
         self.storage.write_at(name, 0, &header.encode())?;
+        if mutants::on(Mutant::SideNotSynced) {
+            return Ok(());
+        }
         self.storage.sync(name)
     }
 

@@ -91,6 +91,11 @@ impl Producer {
         self.filler = bytes;
     }
 
+    /// From now on it forgets what is unanswered when its connection dies.
+    pub(crate) const fn give_up_the_lost(&mut self) {
+        self.plan.after_loss = AfterLoss::GiveUp;
+    }
+
     /// True when its receipts mean "on a quorum's disks".
     pub(crate) fn is_durable(&self) -> bool {
         self.plan.persistent && self.plan.destination.kind.is_queue()

@@ -126,3 +126,25 @@ pub(super) fn f15_a_checkpoint_that_is_replaced_in_the_middle_does_no_harm(
     stage.must(installs(stage) > 0, "it installed one of them")?;
     stage.finish()
 }
+
+/// H9: the offer that it followed comes again, when it has all that and more.
+pub(super) fn r12_a_late_offer_takes_no_record_back(stage: &mut Stage) -> Judged {
+    let (master, behind) = leave_one_behind(stage)?;
+    stage.frames(Kind::Offer, master, behind, Verdict::Copy);
+    stage.start(behind);
+    stage.in_step()?;
+    stage.produce(5)?;
+    stage.in_step()?;
+    let (installed, end) = (installs(stage), stage.offsets(behind).synced);
+    stage.must(installed > 0, "it installed a checkpoint")?;
+    for frame in stage.world.take_kept(|kept| kept.peek.kind == Kind::Offer) {
+        stage.world.deliver_kept(&frame);
+        stage.pass(1_000)?;
+    }
+    stage.must(installs(stage) == installed, "nothing is installed again")?;
+    stage.must(
+        stage.offsets(behind).synced >= end,
+        "what it acknowledged stays",
+    )?;
+    stage.finish()
+}

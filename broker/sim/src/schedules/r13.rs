@@ -83,3 +83,44 @@ pub(super) fn r13_a_master_that_dies_between_joint_and_final_leaves_no_split(
     }
     stage.finish()
 }
+
+/// A change of voters counts once a majority of the old ones has it, too: an old volume that comes
+/// back makes a majority with the one that knows of no change, and none of their records may be lost
+/// by that.
+pub(super) fn r13_a_new_voter_and_its_master_are_no_majority_of_the_old_ones(
+    stage: &mut Stage,
+) -> Judged {
+    let master = stage.master(None)?;
+    let (place, other) = (stage.others(master)[0], stage.others(master)[1]);
+    stage.produce(5)?;
+    stage.in_step()?;
+    stage.kill(place);
+    let old = stage.world.nodes[place].disk.snapshot();
+    // The other one hears its master, and gets no record any more.
+    stage.frames(Kind::Append, master, other, Verdict::Drop);
+    stage.world.wipe(place);
+    stage.start(place);
+    stage.until("the new volume has all that is committed", |world| {
+        world.nodes[place]
+            .machine()
+            .is_some_and(|machine| machine.log_state() == LogState::Clean)
+    })?;
+    let before = stage.acknowledged();
+    stage.offer(5);
+    stage.pass(2_000)?;
+    stage.must(
+        stage.acknowledged() == before,
+        "nothing is acknowledged that the old voters do not have",
+    )?;
+    // The old volume is put back. It and the one that heard nothing are a majority of the old ones.
+    stage.kill(master);
+    stage.kill(place);
+    stage.world.roll_back_to(place, &old);
+    stage.frames_pass();
+    stage.start(place);
+    stage.master(Some(master))?;
+    stage.produce(5)?;
+    stage.start(master);
+    joins(stage)?;
+    stage.finish()
+}

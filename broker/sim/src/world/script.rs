@@ -161,6 +161,13 @@ impl World {
         );
     }
 
+    /// From now on a producer does not send again what is unanswered when its connection dies.
+    pub(crate) fn give_up_the_lost(&mut self, client: usize) {
+        if let Program::Producer(producer) = &mut self.clients[client].program {
+            producer.give_up_the_lost();
+        }
+    }
+
     /// True when the run came to its end: settled, drained, judged.
     pub(crate) fn is_finished(&self) -> bool {
         self.finished

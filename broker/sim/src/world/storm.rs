@@ -554,6 +554,19 @@ impl World {
         });
     }
 
+    /// The batch behind that place, of a member that is down, is damaged.
+    pub(crate) fn damage_behind(&mut self, node: usize, end: &(String, u64)) {
+        assert!(
+            !self.nodes[node].is_alive(),
+            "what runs would have it in memory"
+        );
+        self.nodes[node].disk.damage_behind(end);
+        self.group.excuse(node);
+        self.note(Step::Fault, &[node as u64], || {
+            format!("the journal of {node} is damaged behind {end:?}")
+        });
+    }
+
     /// Now a snapshot, later a kill, then the volume goes back.
     fn strike_roll_back(&mut self) -> bool {
         let node = self.victim();
