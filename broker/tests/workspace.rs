@@ -570,6 +570,28 @@ fn every_hole_of_the_protocol_has_a_test_or_a_reason() {
 }
 
 #[test]
+fn every_failure_of_others_names_tests_that_exist() {
+    let page = read(root().join("docs/internals/bugs-of-others.md"));
+    let sources: String = rust_files().iter().map(read).collect();
+    let mut culprits = Vec::new();
+    for number in [5, 8, 9, 10, 13, 14, 15, 16, 17, 18, 21, 22, 23] {
+        let start = format!("| {number} |");
+        let Some(row) = page.lines().find(|line| line.starts_with(&start)) else {
+            culprits.push(format!("{number} has no row"));
+            continue;
+        };
+        let told = row.trim_end_matches('|').rsplit('|').next().unwrap_or("");
+        let told = told.split_once("mutant").map_or(told, |(tests, _)| tests);
+        let names: Vec<&str> = told.split('`').skip(1).step_by(2).collect();
+        let exists = |name: &&str| sources.contains(&format!("fn {name}("));
+        let missing = names.iter().filter(|name| !exists(name));
+        culprits.extend(missing.map(|name| format!("{number}: no test {name}")));
+        culprits.extend(names.is_empty().then(|| format!("{number} names no test")));
+    }
+    none(culprits, "a failure of others without a test that exists");
+}
+
+#[test]
 fn no_source_file_outgrows_its_noun() {
     let long = rust_files()
         .iter()

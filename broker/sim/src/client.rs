@@ -106,6 +106,8 @@ pub(crate) struct Link {
     requests: u64,
     transactions: u32,
     actions: Vec<Action>,
+    /// Times that it asked to be woken on this connection and was not yet.
+    wakes: u32,
 }
 
 // === impl Client ===
@@ -122,6 +124,7 @@ impl Client {
             requests: 0,
             transactions: 0,
             actions: Vec::new(),
+            wakes: 0,
         };
         Self {
             place: Place::Away,
@@ -152,6 +155,17 @@ impl Client {
         self.link.outstanding.get(&request)
     }
 
+    /// True when it goes on by itself: somebody who gives it work need not wake it.
+    pub(crate) const fn is_awake(&self) -> bool {
+        self.link.wakes > 0
+    }
+
+    /// The oldest request of the present connection without an answer.
+    pub(crate) fn oldest_unanswered(&self) -> Option<(u32, u64)> {
+        let oldest = self.link.outstanding.keys().next();
+        oldest.map(|request| (self.link.conn, *request))
+    }
+
     /// True when it waits for an answer and has heard none for so long.
     pub(crate) fn has_waited_since(&self, now: Time, patience: Duration) -> bool {
         !self.link.outstanding.is_empty() && now.since(self.heard) >= patience
@@ -164,6 +178,7 @@ impl Client {
         self.link.conn += 1;
         self.link.requests = 0;
         self.link.transactions = 0;
+        self.link.wakes = 0;
         self.link.outstanding.clear();
         match &mut self.program {
             Program::Producer(producer) => producer.connected(&mut self.link, history),
@@ -184,6 +199,7 @@ impl Client {
 
     /// Time for its next step.
     pub(crate) fn tick(&mut self, history: &mut History) {
+        self.link.wakes = self.link.wakes.saturating_sub(1);
         match &mut self.program {
             Program::Producer(producer) => producer.step(&mut self.link, history),
             Program::Consumer(consumer) => consumer.step(&mut self.link, history),
@@ -298,6 +314,7 @@ impl Link {
 
     /// Wakes the program after a while.
     pub(crate) fn wake(&mut self, after: Duration) {
+        self.wakes += 1;
         self.actions.push(Action::Wake(after));
     }
 

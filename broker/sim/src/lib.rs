@@ -20,6 +20,7 @@ pub mod run;
 pub mod schedules;
 pub mod seeds;
 mod session;
+pub mod soak;
 mod stage;
 pub mod trace;
 mod volume;

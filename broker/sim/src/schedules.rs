@@ -175,6 +175,8 @@ schedules! {
         "the only other copy of what is committed does not answer now";
     f01::f1_a_master_killed_after_any_effect_loses_nothing, 3,
         "kill -9 between any two effects of a commit";
+    f01::f1_a_transaction_is_whole_or_nothing_wherever_its_master_dies, 3,
+        "the same between any two records of a transaction";
     f03::f3_a_power_cut_of_all_loses_nothing_in_any_order_of_return, 3,
         "all hosts lose their power at once";
     f04::f4_a_power_cut_member_in_the_first_quorum_loses_nothing, 3,
@@ -187,6 +189,8 @@ schedules! {
         "it is killed, or its power is cut, at every message and inside the switch";
     r12::r12_a_master_that_dies_in_the_middle_of_a_transfer_is_followed_by_another, 3,
         "the next one offers its own";
+    r12::r12_a_half_synced_slave_never_leads, 3,
+        "its master is killed at many points of the transfer";
     r12::f15_a_checkpoint_that_is_replaced_in_the_middle_does_no_harm, 3,
         "the master makes newer ones while pieces are out";
     r13::r13_a_wiped_master_comes_back_as_a_new_voter, 3,

@@ -19,6 +19,9 @@ use crate::rng::{Rng, Stream};
 /// strike earlier, into the founding.
 const CALM_MAX: Duration = Duration::from_secs(3);
 
+/// Clients that now and then do not read fill outboxes: seldom, or nothing else would be seen.
+const DEAF_PERMILLE: u32 = 4;
+
 /// The whole plan of one run.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -40,6 +43,8 @@ pub struct Plan {
     pub checkpoint_bytes: u64,
     /// Bytes of log kept for a slave that lags.
     pub retain_bytes: u64,
+    /// Of a thousand writes to a client so many meet one that does not read for a while.
+    pub deaf_permille: u32,
     /// Which faults, how often.
     pub faults: Vec<Rate>,
     /// Before the first fault.
@@ -79,6 +84,7 @@ impl Plan {
             segment_bytes,
             checkpoint_bytes: segment / *rng.pick(&[1, 1, 2]),
             retain_bytes: segment * *rng.pick(&[0, 0, 1, 2, 8]),
+            deaf_permille: DEAF_PERMILLE,
             faults: draw_faults(&mut rng, nodes),
             calm,
             storm,
@@ -112,6 +118,7 @@ impl Plan {
             segment_bytes: 256 * 1024,
             checkpoint_bytes: 128 * 1024,
             retain_bytes: 512 * 1024,
+            deaf_permille: DEAF_PERMILLE,
             faults: Vec::new(),
             calm: Duration::ZERO,
             storm: Duration::ZERO,

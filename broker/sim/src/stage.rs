@@ -160,6 +160,11 @@ impl Stage {
         self.world.offer(PRODUCER, messages, bytes);
     }
 
+    /// From now on all that is sent is in transactions of up to so many messages.
+    pub(crate) fn send_in_transactions(&mut self, messages: u64) {
+        self.world.send_in_transactions(PRODUCER, messages);
+    }
+
     /// From now on the producer does not send again what is unanswered when its connection dies.
     pub(crate) fn give_up_the_lost(&mut self) {
         self.world.give_up_the_lost(PRODUCER);

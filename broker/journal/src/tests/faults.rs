@@ -158,3 +158,28 @@ fn a_process_that_dies_at_any_call_of_an_operation_leaves_a_clean_log() {
     }
     assert!(ended_well, "the last runs did everything");
 }
+
+#[test]
+fn a_cut_takes_no_promise_back() {
+    for calls in 0..60 {
+        let mut member = Member::new(config(1 << 18));
+        busy(&mut member);
+        member.settle();
+        let end = member.journal.appended();
+        assert_eq!(member.journal.control().promise, promised(9).promise);
+        // Records of the promised epoch and older ones go; the promise is not of the log.
+        member.journal.cut(Offset(1));
+        member.extend(9, &[b"another"]);
+        member.disk.stop_after(Some(calls));
+        member.settle();
+        member.disk.stop_after(None);
+        let mut rng = Rng::new(calls);
+        let member = member.power_cut(&mut || rng.next());
+        assert_eq!(
+            member.journal.control().promise,
+            promised(9).promise,
+            "after {calls} calls"
+        );
+        assert!(member.journal.appended() <= end, "after {calls} calls");
+    }
+}

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use clap::{Parser, Subcommand};
 use tandemmq_sim::run::{Report, Sums, run_seed, run_seed_twice};
 use tandemmq_sim::schedules::SCHEDULES;
+use tandemmq_sim::soak::soak;
 use tandemmq_sim::trace::Detail;
 
 /// Seeds at the start of a run that are run twice to compare their traces.
@@ -51,6 +52,12 @@ enum Command {
         #[arg(long)]
         schedule: Option<String>,
     },
+    /// Run one calm group under a steady load for hours of virtual time: it must stay flat.
+    Soak {
+        /// How many hours.
+        #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=1_000))]
+        hours: u64,
+    },
     /// List the scripted schedules.
     Schedules,
 }
@@ -73,11 +80,44 @@ fn main() -> ExitCode {
             eprintln!("sim: replay needs --seed N or --schedule NAME");
             ExitCode::from(2)
         }
+        Command::Soak { hours } => run_soak(hours),
         Command::Schedules => {
             for schedule in SCHEDULES {
                 println!("{:<72} {}", schedule.name, schedule.claim);
             }
             ExitCode::SUCCESS
+        }
+    }
+}
+
+/// A line an hour.
+#[allow(clippy::disallowed_methods)] // The binary measures its own speed; no machine sees it.
+fn run_soak(hours: u64) -> ExitCode {
+    let begin = Instant::now();
+    println!("  HOURS  ACKNOWLEDGED  QUEUED  SLOWEST SEND  JOURNAL KiB  FILES  STATE BYTES");
+    let soaked = soak(hours * 60, |sample| {
+        if sample.at.as_secs().is_multiple_of(3_600) {
+            println!(
+                "{:>7}  {:>12}  {:>6}  {:>9} ms  {:>11}  {:>5}  {:>11}",
+                sample.at.as_secs() / 3_600,
+                sample.acknowledged,
+                sample.queued,
+                sample.slowest.as_millis(),
+                sample.journal_bytes / 1024,
+                sample.files,
+                sample.state_bytes,
+            );
+        }
+    });
+    let elapsed = begin.elapsed().as_secs_f64();
+    match soaked {
+        Ok(_) => {
+            println!("{hours} hours of virtual time in {elapsed:.1} s: flat, no violation");
+            ExitCode::SUCCESS
+        }
+        Err(violation) => {
+            println!("soak: {violation}");
+            ExitCode::FAILURE
         }
     }
 }

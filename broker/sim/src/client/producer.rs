@@ -91,6 +91,17 @@ impl Producer {
         self.filler = bytes;
     }
 
+    /// Messages that it was ever to send.
+    pub(crate) const fn offered(&self) -> u32 {
+        self.plan.messages
+    }
+
+    /// From now on all it sends is in transactions of up to so many messages.
+    pub(crate) const fn send_in_transactions(&mut self, messages: u64) {
+        self.plan.tx_permille = 1_000;
+        self.plan.tx_messages_max = messages;
+    }
+
     /// From now on it forgets what is unanswered when its connection dies.
     pub(crate) const fn give_up_the_lost(&mut self) {
         self.plan.after_loss = AfterLoss::GiveUp;

@@ -7,6 +7,18 @@ use crate::stage::{Judged, Stage};
 const EFFECTS: u32 = 48;
 
 pub(super) fn f1_a_master_killed_after_any_effect_loses_nothing(stage: &mut Stage) -> Judged {
+    kill_after_each_effect(stage)
+}
+
+/// Between any two records of a transaction, and around its COMMIT.
+pub(super) fn f1_a_transaction_is_whole_or_nothing_wherever_its_master_dies(
+    stage: &mut Stage,
+) -> Judged {
+    stage.send_in_transactions(3);
+    kill_after_each_effect(stage)
+}
+
+fn kill_after_each_effect(stage: &mut Stage) -> Judged {
     for effects in 0..EFFECTS {
         let master = stage.master(None)?;
         let run = stage.world.nodes[master].run();

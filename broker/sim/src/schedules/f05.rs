@@ -26,6 +26,7 @@ pub(super) fn f5_acks_of_a_catch_up_commit_nothing_by_themselves(stage: &mut Sta
     // It leads again with one of them; acks travel, but what follows the old records does not.
     stage.kill(two);
     stage.frames(Kind::Append, first, None, Verdict::Hold);
+    stage.frames(Kind::PreVote, one, None, Verdict::Drop);
     stage.start(first);
     stage.until("it leads again", |world| {
         world.nodes[first]

@@ -48,6 +48,7 @@ pub(super) fn h3_records_of_an_older_epoch_are_not_committed_by_counting(
     // Epoch 3: the first leads again and brings x to the voter; its EpochStart does not arrive.
     stage.start(first);
     stage.frames(Kind::Append, first, voter, Verdict::Hold);
+    stage.frames(Kind::PreVote, voter, None, Verdict::Drop);
     stage.until("the first leads again", |world| {
         world.nodes[first]
             .machine()

@@ -8,6 +8,10 @@ use crate::world::Verdict;
 /// A slave is away while the log moves on without it. Gives the master and that slave.
 fn leave_one_behind(stage: &mut Stage) -> Result<(usize, usize), Violation> {
     stage.world.make_journals_small();
+    leave_behind(stage)
+}
+
+fn leave_behind(stage: &mut Stage) -> Result<(usize, usize), Violation> {
     let master = stage.master(None)?;
     let behind = stage.others(master)[0];
     stage.produce(3)?;
@@ -146,5 +150,39 @@ pub(super) fn r12_a_late_offer_takes_no_record_back(stage: &mut Stage) -> Judged
         stage.offsets(behind).synced >= end,
         "what it acknowledged stays",
     )?;
+    stage.finish()
+}
+
+/// At each of the first frames that bring the slave its log, and well into them.
+pub(super) fn r12_a_half_synced_slave_never_leads(stage: &mut Stage) -> Judged {
+    stage.world.make_journals_small();
+    for frames in 1..=6 {
+        let (master, behind) = leave_behind(stage)?;
+        for kind in [
+            Kind::Offer,
+            Kind::CheckpointPiece,
+            Kind::Survivors,
+            Kind::Append,
+        ] {
+            stage.frames(kind, master, behind, Verdict::Copy);
+        }
+        stage.start(behind);
+        stage.until("so much of the log is on its way", |world| {
+            world.kept().len() >= frames
+        })?;
+        let end = stage.offsets(master).committed;
+        stage.kill(master);
+        stage.frames_pass();
+        let next = stage.master(Some(master))?;
+        stage.must(
+            stage.offsets(next).synced >= end,
+            "who lacks a part of the log does not lead",
+        )?;
+        stage.in_step()?;
+        stage.start(master);
+        stage.until("all are clean voters in step", |world| {
+            world.out_of_step().is_none()
+        })?;
+    }
     stage.finish()
 }

@@ -291,8 +291,9 @@ impl World {
         }
         session.writing = true;
         // Mostly at once; now and then the client does not read for a while.
+        let deaf = self.plan.deaf_permille;
         let rng = &mut self.streams.clients;
-        let wait = if rng.permille(4) {
+        let wait = if rng.permille(deaf) {
             rng.millis(100, 2_500)
         } else {
             rng.micros(5, 80)

@@ -152,6 +152,9 @@ impl World {
         if let Program::Producer(producer) = &mut self.clients[client].program {
             producer.offer(messages, bytes);
         }
+        if self.clients[client].is_awake() {
+            return;
+        }
         self.agenda.after(
             Duration::ZERO,
             Happening::ClientWake {
@@ -159,6 +162,26 @@ impl World {
                 conn: number,
             },
         );
+    }
+
+    /// Messages that a producer was ever to send.
+    pub(crate) fn offered(&self, client: usize) -> u32 {
+        match &self.clients[client].program {
+            Program::Producer(producer) => producer.offered(),
+            Program::Consumer(_) => 0,
+        }
+    }
+
+    /// A client's oldest request without an answer.
+    pub(crate) fn oldest_unanswered(&self, client: usize) -> Option<(u32, u64)> {
+        self.clients[client].oldest_unanswered()
+    }
+
+    /// From now on all that a producer sends is in transactions of up to so many messages.
+    pub(crate) fn send_in_transactions(&mut self, client: usize, messages: u64) {
+        if let Program::Producer(producer) = &mut self.clients[client].program {
+            producer.send_in_transactions(messages);
+        }
     }
 
     /// From now on a producer does not send again what is unanswered when its connection dies.

@@ -40,6 +40,7 @@ impl World {
     }
 
     fn turn_by(&mut self, node: usize, at: Time) {
+        let at = at.max(self.agenda.now());
         let run = self.nodes[node].run;
         let Some(process) = &mut self.nodes[node].process else {
             return;
@@ -52,7 +53,10 @@ impl World {
     }
 
     pub(super) fn turn(&mut self, node: usize, run: u64) {
-        if !self.nodes[node].is_run(run) || self.nodes[node].paused {
+        if !self.nodes[node].is_run(run) {
+            return;
+        }
+        if self.nodes[node].paused {
             if let Some(process) = &mut self.nodes[node].process {
                 process.turn_at = None;
             }
@@ -60,6 +64,9 @@ impl World {
         }
         let now = self.nodes[node].clock(self.agenda.now());
         let process = self.nodes[node].process.as_mut().expect("is_run says so");
+        if process.turn_at != Some(self.agenda.now()) {
+            return; // An earlier one came in its place, and planned the next.
+        }
         process.turn_at = None;
         if process
             .machine
