@@ -34,6 +34,9 @@ const SEND_MAX: Duration = Duration::from_secs(2);
 /// round of checkpoint and cleaning a journal is met is chance.
 const GROWTH_PERCENT: u64 = 25;
 
+/// What must be flat.
+type Figure = fn(&Sample) -> u64;
+
 /// One look at the group after each ten minutes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sample {
@@ -127,7 +130,7 @@ fn judge(samples: &[Sample]) -> Result<(), Violation> {
     }
     let third = samples.len() / 3;
     let (second, last) = (&samples[third..2 * third], &samples[2 * third..]);
-    let figures: [(&str, fn(&Sample) -> u64); 3] = [
+    let figures: [(&str, Figure); 3] = [
         ("bytes of a journal", |sample| sample.journal_bytes),
         ("files of a volume", |sample| sample.files),
         ("bytes of a State", |sample| sample.state_bytes),
