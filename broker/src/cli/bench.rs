@@ -41,7 +41,7 @@ const IDLE_WAIT: Duration = Duration::from_secs(3);
 /// Options of `bench`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tandemmq bench\n  tandemmq bench --quick\n  tandemmq bench --only failover --kills 50 --json\n  tandemmq bench --only memory --large     memory and restart with 1,000,000 queued messages\n\nRun it on a machine that does nothing else. The journals are on the disk of the folder for\ntemporary files (TMPDIR)."
+    after_help = "Examples:\n  tandemmq bench\n  tandemmq bench --quick\n  tandemmq bench --only failover --kills 50 --json\n  tandemmq bench --only memory --messages 100000\n\nRun it on a machine that does nothing else. The journals are on the disk of the folder for\ntemporary files (TMPDIR)."
 )]
 pub(super) struct Args {
     /// Short rounds, few kills: whether it works, not how fast it is
@@ -63,15 +63,13 @@ pub(super) struct Args {
     #[arg(long, default_value_t = 0, value_name = "N",
           value_parser = whole::<u64>(0..=10_000_000))]
     backlog: u64,
-    /// Messages of 1 KiB in a queue for memory and restart [default: 200000, with --quick 10000]
+    /// Messages of 1 KiB in a queue for memory and restart [default: 1000000, which
+    /// takes 4 GiB of disk; with --quick 10000]
     #[arg(long, value_name = "N", value_parser = whole::<u64>(1_000..=10_000_000))]
     messages: Option<u64>,
     /// Queues for the part of that name [default: 10000, with --quick 500]
     #[arg(long, value_name = "N", value_parser = whole::<u64>(1..=100_000))]
     queues: Option<u64>,
-    /// --messages 1000000: some minutes, and 4 GiB of disk
-    #[arg(long, conflicts_with_all = ["messages", "quick"])]
-    large: bool,
     /// Print as JSON
     #[arg(long)]
     json: bool,
@@ -188,11 +186,9 @@ impl Args {
                 .unwrap_or_else(|| Duration::from_secs(if quick { 1 } else { 5 })),
             kills: self.kills.unwrap_or(if quick { 5 } else { 50 }),
             backlog: self.backlog,
-            messages: self.messages.unwrap_or(match (quick, self.large) {
-                (true, _) => 10_000,
-                (false, true) => 1_000_000,
-                (false, false) => 200_000,
-            }),
+            messages: self
+                .messages
+                .unwrap_or(if quick { 10_000 } else { 1_000_000 }),
             queues: self.queues.unwrap_or(if quick { 500 } else { 10_000 }),
             probe: probe::Plan {
                 time: Duration::from_millis(if quick { 300 } else { 1_500 }),
