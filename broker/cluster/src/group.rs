@@ -483,9 +483,11 @@ impl Group {
             } => {
                 self.handle_nack(now, from, ballot, appended, &epochs);
             }
-            Message::Ack { ballot, matched } => {
-                self.handle_ack(now, envelope.from, ballot, matched)
-            }
+            Message::Ack {
+                ballot,
+                matched,
+                log_state,
+            } => self.handle_ack(now, envelope.from, ballot, matched, log_state),
             Message::Join { ballot, group } => {
                 self.handle_join(now, envelope.from, ballot, group);
             }

@@ -65,6 +65,8 @@ pub enum Mutant {
     CheckpointWithoutConfig,
     /// Row 13: a volume is listed as a voter while it still learns.
     LearnerListed,
+    /// Row 8: acks count whatever their owners say of their logs with them.
+    AckWithoutState,
     /// Row 13: a new volume votes at once, without the joint step.
     NoJoint,
     /// Row 13: the final record is written before the joint one is committed.
@@ -119,7 +121,7 @@ pub use switch::set;
 
 impl Mutant {
     /// All of them, for the run that catches each.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::PromiseNotSynced,
         Self::OwnPromiseNotSynced,
         Self::PromiseByEpochNumber,
@@ -150,6 +152,7 @@ impl Mutant {
         Self::FetchDamaged,
         Self::CheckpointWithoutConfig,
         Self::LearnerListed,
+        Self::AckWithoutState,
         Self::NoJoint,
         Self::FinalBeforeJointCommitted,
         Self::VoterByOrdinal,

@@ -12,7 +12,7 @@ use tandemmq_model::{Ballot, BootNonce, Epoch, GroupId, Incarnation, MemberId, O
 pub(crate) use codec::{decode, encode};
 
 /// Version of this language. A Hello of another one closes the link.
-pub(crate) const PEER_VERSION: u8 = 2;
+pub(crate) const PEER_VERSION: u8 = 3;
 
 /// Entries of an epoch table in one message. A longer table is told from its end; the next round
 /// continues below. 1,024 entries are 16 KiB.
@@ -131,8 +131,13 @@ pub(crate) enum Message {
         appended: Offset,
         epochs: Vec<EpochFirst>,
     },
-    /// Row 8.
-    Ack { ballot: Ballot, matched: Offset },
+    /// Row 8. The state of the sender's log travels with the claim: one that is damaged, or learns,
+    /// says how far it is and counts for nothing.
+    Ack {
+        ballot: Ballot,
+        matched: Offset,
+        log_state: LogState,
+    },
     /// Row 15d: a blank volume is wanted in the place of a lost one.
     Join { ballot: Ballot, group: Founding },
     /// Row 18: the master does without this volume, whose owner knows that it cannot be trusted.

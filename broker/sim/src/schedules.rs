@@ -43,6 +43,7 @@ mod h29;
 mod h30;
 mod h32;
 mod h33;
+mod r08;
 mod r12;
 mod r13;
 mod r15;
@@ -183,6 +184,8 @@ schedules! {
         "one power cut and pauses put the restarted member into the first quorum";
     f05::f5_acks_of_a_catch_up_commit_nothing_by_themselves, 3,
         "a slave that catches up is no reason to commit what it catches up with";
+    r08::r8_acks_of_a_damaged_member_do_not_count, 3,
+        "its ack comes before anything else that tells of the damage";
     r12::r12_a_slave_far_behind_gets_a_checkpoint_while_producers_go_on, 3,
         "the log moved on without it";
     r12::r12_a_slave_that_dies_at_any_step_of_the_transfer_resumes, 3,

@@ -112,6 +112,7 @@ impl Group {
                     return;
                 }
                 self.hear(now, ballot);
+                self.attempts = 0; // The next death is another one.
                 self.masters_committed = self.masters_committed.max(beat.committed);
                 self.learn_committed();
             }
@@ -183,7 +184,7 @@ impl Group {
             progress.answered = Some(sent_at);
         }
         if answer.matched > progress.matched {
-            self.handle_ack(now, from, ballot, answer.matched);
+            self.handle_ack(now, from, ballot, answer.matched, answer.log_state);
         }
     }
 

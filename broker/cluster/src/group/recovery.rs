@@ -56,8 +56,12 @@ impl Group {
         self.try_to_lead(now);
     }
 
-    /// A link came up, or a new volume was heard on it, while we ask.
+    /// A link came up, or a new volume was heard on it, while we ask: what was asked before went
+    /// nowhere.
     pub(super) fn ask_again(&mut self, ordinal: u8) {
+        if let Some(question) = self.pre_vote() {
+            return self.send(ordinal, &question);
+        }
         let RoleState::Candidate(candidate) = &self.role else {
             return;
         };

@@ -106,7 +106,13 @@ impl Group {
         let (ballot, matched) = (self.following, self.ackable());
         if matched > self.acked {
             self.acked = matched;
-            self.send(ballot.member.ordinal, &Message::Ack { ballot, matched });
+            let log_state = self.reported_state();
+            let ack = Message::Ack {
+                ballot,
+                matched,
+                log_state,
+            };
+            self.send(ballot.member.ordinal, &ack);
         }
     }
 

@@ -7,7 +7,7 @@
 //! swap is answered with Ok. Expiry of the Lease alone allows nothing; a pre-vote is always needed
 //! and always enough.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tandemmq_model::{Ballot, Epoch, Incarnation, MemberId, Now, Offset};
@@ -34,6 +34,8 @@ pub(super) struct Standing {
     lease: Option<Lease>,
     /// Who said yes, with the epoch it has promised.
     yes: BTreeMap<Incarnation, Epoch>,
+    /// Who said no.
+    no: BTreeSet<Incarnation>,
     /// The swap is out, for this epoch.
     swapping: Option<Epoch>,
 }
@@ -46,6 +48,7 @@ impl Group {
             round,
             lease: None,
             yes: BTreeMap::new(),
+            no: BTreeSet::new(),
             swapping: None,
         });
         self.call_lease(now, LeaseCall::StandRead, LeaseRequest::Read);
@@ -58,23 +61,32 @@ impl Group {
             self.role = RoleState::Slave;
             return;
         }
-        let tail = self.synced_tail();
         let (me, promised) = (self.me.incarnation, self.promise.epoch);
         let RoleState::Standing(standing) = &mut self.role else {
             return;
         };
         standing.yes.insert(me, promised);
-        let question = Message::PreVote {
+        standing.lease = Some(lease);
+        self.timers.set(Timer::PreVoteEnd, now.boot + PRE_VOTE_WAIT);
+        if let Some(question) = self.pre_vote() {
+            self.send_to_others(&question);
+        }
+        self.count_pre_votes(now);
+    }
+
+    /// The question, while it is out.
+    pub(super) fn pre_vote(&self) -> Option<Message> {
+        let RoleState::Standing(standing) = &self.role else {
+            return None;
+        };
+        let lease = standing.lease.as_ref()?;
+        standing.swapping.is_none().then(|| Message::PreVote {
             round: standing.round,
             lease_uid: lease.uid.clone(),
             lease_revision: lease.revision.0.clone(),
             holder: lease.record.holder.clone(),
-            tail,
-        };
-        standing.lease = Some(lease);
-        self.timers.set(Timer::PreVoteEnd, now.boot + PRE_VOTE_WAIT);
-        self.send_to_others(&question);
-        self.count_pre_votes(now);
+            tail: self.synced_tail(),
+        })
     }
 
     /// H28: the Lease belongs to one group; a member of another stays a stranger.
@@ -127,6 +139,25 @@ impl Group {
         if yes {
             standing.yes.insert(from.incarnation, promised);
             self.count_pre_votes(now);
+        } else {
+            standing.no.insert(from.incarnation);
+            self.stop_asking_in_vain(now);
+        }
+    }
+
+    /// Nobody is left whose yes would make a quorum. A peer that says no has often only not noticed
+    /// yet what this member has: asking it again soon is better than waiting for the dead.
+    fn stop_asking_in_vain(&mut self, now: Now) {
+        let (RoleState::Standing(standing), Some(voters)) = (&self.role, &self.voters) else {
+            return;
+        };
+        let heard = self.peers.iter().filter(|peer| peer.is_heard());
+        let open = heard
+            .filter_map(|peer| peer.member)
+            .map(|member| member.incarnation);
+        let open = open.filter(|who| !standing.no.contains(who));
+        if !voters.is_quorum(standing.yes.keys().copied().chain(open)) {
+            self.give_up_standing(now);
         }
     }
 

@@ -214,9 +214,14 @@ impl Writer {
                 self.list(epochs, Self::epoch_first);
                 kind::NACK
             }
-            Message::Ack { ballot, matched } => {
+            Message::Ack {
+                ballot,
+                matched,
+                log_state,
+            } => {
                 self.ballot(ballot);
                 self.u64(matched.0);
+                self.log_state(*log_state);
                 kind::ACK
             }
             Message::Heartbeat {
@@ -528,6 +533,7 @@ impl Reader {
             kind::ACK => Message::Ack {
                 ballot: self.ballot()?,
                 matched: Offset(self.u64()?),
+                log_state: self.log_state()?,
             },
             kind::HEARTBEAT => Message::Heartbeat {
                 ballot: self.ballot()?,

@@ -119,6 +119,7 @@ fn all() -> Vec<Message> {
         Message::Ack {
             ballot: ballot(4),
             matched: Offset(10),
+            log_state: LogState::Learner,
         },
         Message::Heartbeat {
             ballot: ballot(4),
