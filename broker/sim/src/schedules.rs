@@ -43,6 +43,7 @@ mod h29;
 mod h30;
 mod h32;
 mod h33;
+mod late_hello;
 mod r08;
 mod r12;
 mod r13;
@@ -184,6 +185,8 @@ schedules! {
         "one power cut and pauses put the restarted member into the first quorum";
     f05::f5_acks_of_a_catch_up_commit_nothing_by_themselves, 3,
         "a slave that catches up is no reason to commit what it catches up with";
+    late_hello::a_late_hello_of_a_dead_process_takes_no_link_away, 3,
+        "it arrives after its successor's, on a connection that ends then";
     r08::r8_acks_of_a_damaged_member_do_not_count, 3,
         "its ack comes before anything else that tells of the damage";
     r12::r12_a_slave_far_behind_gets_a_checkpoint_while_producers_go_on, 3,

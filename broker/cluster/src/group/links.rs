@@ -296,6 +296,7 @@ impl Group {
             return None;
         }
         let replaced = peer.inbound.replace((inbound, boot, link));
+        let other = replaced.filter(|(id, _, _)| *id != inbound);
         let changed = peer.member.replace(from) != Some(from);
         if changed {
             peer.accused = None;
@@ -305,6 +306,11 @@ impl Group {
         peer.terminating = false;
         if replaced.is_some_and(|(_, known, _)| known != boot) {
             self.no_longer_hears(now, from.ordinal, "its process was replaced");
+        }
+        if let Some((id, _, _)) = other {
+            // Of two processes nobody can tell which is the later one. If it is the one that loses
+            // its place here, the end of its connection makes it come again.
+            self.close_inbound(id, "another connection of this peer took its place");
         }
         self.notice_new_process(now, from, boot);
         if changed {
