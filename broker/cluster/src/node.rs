@@ -433,7 +433,8 @@ impl NodeMachine {
             return false;
         };
         let applied = self.engine.applied();
-        if applied >= committed.offset() || self.applying.is_some() {
+        let switching = self.group.journal().is_switching();
+        if applied >= committed.offset() || self.applying.is_some() || switching {
             return false;
         }
         match self
@@ -509,6 +510,8 @@ impl NodeMachine {
             }
             // It is told, and the process starts again without this log.
             (ReadDone::Damaged(_), _) => {}
+            // The log is about to begin with a checkpoint that has this record in it.
+            _ if self.group.journal().is_switching() => {}
             _ => {
                 let at = self.engine.applied().next();
                 let reason = format!("cannot read the committed record {at} back: {done:?}");

@@ -30,6 +30,9 @@ use producer::Producer;
 /// Answers a client waits for on one connection at most; it sends nothing new above.
 pub(crate) const OUTSTANDING_MAX: usize = 256;
 
+/// A refused message is sent again after so long.
+const AGAIN: Duration = Duration::from_millis(20);
+
 /// What a client wants the world to do.
 #[derive(Debug)]
 pub(crate) enum Action {
@@ -316,6 +319,13 @@ impl Link {
     pub(crate) fn wake(&mut self, after: Duration) {
         self.wakes += 1;
         self.actions.push(Action::Wake(after));
+    }
+
+    /// Wakes the program soon, unless it goes on by itself.
+    pub(crate) fn wake_if_asleep(&mut self) {
+        if self.wakes == 0 {
+            self.wake(AGAIN);
+        }
     }
 
     /// Leaves.

@@ -177,11 +177,15 @@ impl Producer {
     ) {
         match (meaning, outcome) {
             (Meaning::Send(attempt), Outcome::Done) => history.acknowledged(attempt.id),
-            (Meaning::Send(attempt), Outcome::Refused(_)) => self.again.push_back(attempt.id),
+            (Meaning::Send(attempt), Outcome::Refused(_)) => {
+                self.again.push_back(attempt.id);
+                link.wake_if_asleep();
+            }
             (Meaning::SendInTx(attempt), Outcome::Refused(_)) => {
                 // The transaction goes on without it; it is sent again later.
                 self.in_tx.retain(|id| *id != attempt.id);
                 self.again.push_back(attempt.id);
+                link.wake_if_asleep();
             }
             (Meaning::Commit(_) | Meaning::Abort, Outcome::Done) => self.in_tx.clear(),
             (Meaning::Commit(_) | Meaning::Abort, Outcome::Refused(_)) => {

@@ -6,7 +6,7 @@
 //!
 //! Not here: what clients may rely on (`history`), and the content of records beyond their bytes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tandemmq_cluster::{Offsets, Role};
 use tandemmq_journal::{Batch, LogState};
@@ -116,7 +116,9 @@ pub struct Group {
     /// that had all it ever told.
     votes: BTreeMap<(Incarnation, Epoch), bool>,
     /// The greatest ack of each incarnation that was sent while clean.
-    acks: BTreeMap<Incarnation, (Ballot, Offset)>,
+    acks: HashMap<(Incarnation, Ballot), Offset>,
+    /// The commit rule was judged up to here.
+    ruled: Offset,
     configs: BTreeMap<(Offset, Epoch), Config>,
     compared: Compared,
 }
@@ -145,7 +147,8 @@ impl Group {
             serving: BTreeMap::new(),
             digests: BTreeMap::new(),
             votes: BTreeMap::new(),
-            acks: BTreeMap::new(),
+            acks: HashMap::new(),
+            ruled: Offset::ZERO,
             configs: BTreeMap::new(),
             compared: Compared::default(),
         }
@@ -289,10 +292,8 @@ impl Group {
         if view.is_none_or(|view| view.log_state != LogState::Clean) {
             return;
         }
-        let known = self.acks.entry(who.incarnation).or_default();
-        if (ballot.epoch, matched) > (known.0.epoch, known.1) {
-            *known = (ballot, matched);
-        }
+        let known = self.acks.entry((who.incarnation, ballot)).or_default();
+        *known = matched.max(*known);
     }
 
     /// A member acknowledged up to here under this ballot.
@@ -581,8 +582,10 @@ impl Group {
 
     fn check_committed(&mut self, node: usize, view: &View, log: &impl Log) -> Judged {
         let committed = view.offsets.committed;
-        if committed > self.committed() {
+        // Its records may not be readable where it says so first: a damaged disk.
+        if committed > self.ruled {
             self.check_commit_rule(node, view)?;
+            self.ruled = committed;
         }
         let from = self.members[node].compared;
         if committed <= from {
@@ -657,9 +660,10 @@ impl Group {
         // A disk counts when its volume said so under this ballot, while it was clean.
         let holds = |who: &Incarnation| {
             *who == view.member.incarnation
-                || self.acks.get(who).is_some_and(|(ballot, matched)| {
-                    *ballot == view.promise && *matched >= committed
-                })
+                || self
+                    .acks
+                    .get(&(*who, view.promise))
+                    .is_some_and(|matched| *matched >= committed)
         };
         for set in self.voters(view).sets {
             let copies = set.iter().filter(|who| holds(who)).count();
@@ -680,7 +684,10 @@ impl Group {
             .range(..=(view.offsets.appended, Epoch(u64::MAX)));
         let of_log = |((offset, epoch), _): &(&(Offset, Epoch), &Config)| {
             epoch_at(&view.epochs, *offset) == Some(*epoch)
-                || *offset <= view.log_start && *offset <= self.committed()
+                || *offset <= view.log_start
+                    && self
+                        .record(*offset)
+                        .is_some_and(|known| known.epoch == *epoch)
         };
         let mut of_log = configs.rev().filter(of_log);
         of_log.next().map_or_else(

@@ -78,6 +78,9 @@ impl World {
                     machine.status().message
                 ));
             }
+            if machine.status().reason == "Damaged" {
+                return Some(format!("{node}: {}", machine.status().message));
+            }
             if node != master && machine.role() == Role::Master {
                 return Some(format!("{node} and {master} are masters"));
             }
