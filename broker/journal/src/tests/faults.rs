@@ -169,11 +169,10 @@ fn a_cut_takes_no_promise_back() {
         assert_eq!(member.journal.control().promise, promised(9).promise);
         // Records of the promised epoch and older ones go; the promise is not of the log.
         member.journal.cut(Offset(1));
-        member.extend(9, &[b"another"]);
         member.disk.stop_after(Some(calls));
         member.settle();
         member.disk.stop_after(None);
-        let mut rng = Rng::new(calls);
+        let mut rng = Rng::new(u64::from(calls));
         let member = member.power_cut(&mut || rng.next());
         assert_eq!(
             member.journal.control().promise,

@@ -165,6 +165,27 @@ fn a_freed_disk_opens_the_journal_within_a_second() {
     assert!(!fatal(&member));
 }
 
+/// A cut leaves room enough ahead, so nothing else would ask whether the disk is full still.
+#[test]
+fn a_freed_disk_takes_a_batch_larger_than_a_segment_though_there_is_room_ahead() {
+    let mut member = Member::new(JournalConfig {
+        reserve_bytes: SEGMENT / 8,
+        ..config(SEGMENT as u32)
+    });
+    member.disk.set_capacity(Some(4 * SEGMENT));
+    let body = vec![1; SEGMENT as usize / 8];
+    while member.journal.has_room(body.len() + 100) {
+        member.extend(1, &[&body]);
+        member.settle();
+    }
+    member.journal.cut(Offset(1));
+    member.settle();
+    member.disk.set_capacity(None);
+    member.pass(SECOND);
+    member.pass(SECOND);
+    assert!(member.journal.has_room(2 * SEGMENT as usize));
+}
+
 #[test]
 fn a_full_disk_is_asked_again_with_one_piece_a_second_and_never_looks_open() {
     let (mut member, _) = on_a_small_disk();

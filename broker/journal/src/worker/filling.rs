@@ -173,7 +173,12 @@ impl<S: Storage> DiskWorker<S> {
         place.map_or(0, |place| self.current_bytes - place.position)
     }
 
+    /// Also one more than is needed, on a disk that was full: whether it still is only a try can
+    /// tell, and a batch larger than a spare waits for the answer.
     fn wants_spares(&self) -> bool {
+        if self.disk_full {
+            return true;
+        }
         let segment = u64::from(self.config.segment_bytes);
         let ahead = self.remaining() + self.spares.len() as u64 * (segment - DATA_AT);
         ahead < self.config.reserve_bytes + segment / 2
