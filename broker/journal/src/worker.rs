@@ -207,12 +207,15 @@ impl<S: Storage> DiskWorker<S> {
         control::write(&self.storage, &self.stored)
     }
 
-    /// On a full disk a half-filled spare makes place for the few bytes.
+    /// On a full disk a half-filled spare makes place for the few bytes, or the reserve.
     fn store_identity(&mut self, identity: &Identity) -> Result<(), StorageError> {
         match identity::write(&self.storage, identity) {
             Err(StorageError::NoSpace(_)) if self.filling.is_some() => {
                 self.drop_filling()?;
-                identity::write(&self.storage, identity)
+                self.with_reserve(|this| identity::write(&this.storage, identity))
+            }
+            Err(StorageError::NoSpace(_)) => {
+                self.with_reserve(|this| identity::write(&this.storage, identity))
             }
             done => done,
         }

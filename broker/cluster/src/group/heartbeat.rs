@@ -44,6 +44,7 @@ impl Group {
         self.step_down_if_alone(now);
         self.wake_stalled_streams(now);
         self.call_the_lost(now);
+        self.hand_over_if_damaged(now);
         self.hand_over_if_ill(now);
         self.check_leaving(now);
     }

@@ -12,7 +12,7 @@ use tandemmq_journal::{LogState, ReadDone, ScrubAt, SetAside};
 use tandemmq_model::{Ballot, Now, Offset};
 
 use super::timers::Timer;
-use super::{Group, ReadFor, RoleState};
+use super::{Group, ReadFor};
 use crate::Effect;
 use crate::mutants::{self, Mutant};
 
@@ -104,8 +104,14 @@ impl Group {
             return;
         }
         // A slave says so with its next answer and waits for the master's word (`membership`): until
-        // then its log still counts. Else it is found again by the next check.
-        if matches!(self.role, RoleState::Master(_)) {
+        // then its log still counts.
+        self.hand_over_if_damaged(now);
+    }
+
+    /// Also later: nobody may have been in step when it was found, or it became master since.
+    pub(super) fn hand_over_if_damaged(&mut self, now: Now) {
+        let serves = self.master().is_some_and(|master| master.serving);
+        if serves && self.repair.found.is_some() {
             self.hand_over_damaged(now);
         }
     }

@@ -272,11 +272,16 @@ impl Consumer {
         let wait_for_more = self.plan.mode == AckMode::Client
             && self.done.len() < self.plan.cumulative_max.min(self.plan.prefetch as usize)
             && !self.todo.is_empty();
-        if wait_for_more {
-            return;
+        if !wait_for_more {
+            self.ack_done(link, history);
         }
+    }
+
+    fn ack_done(&mut self, link: &mut Link, history: &mut History) {
         let covered: Vec<Held> = self.done.drain(..).collect();
-        let last = covered.last().expect("one was pushed above").id;
+        let Some(last) = covered.last().map(|held| held.id) else {
+            return;
+        };
         for held in &covered {
             self.out.remove(&held.id);
             history.ack_sent(&held.destination, held.message_id, None, false);
@@ -293,6 +298,9 @@ impl Consumer {
         history.ack_sent(&held.destination, held.message_id, None, true);
         let messages = vec![(held.destination, held.message_id)];
         send_ack(link, Meaning::Ack(messages), held.id, AckKind::Poison, None);
+        if self.todo.is_empty() {
+            self.ack_done(link, history); // What waited for more gets no more.
+        }
     }
 
     fn ack_in_tx(&mut self, link: &mut Link, held: Held, history: &mut History) {
