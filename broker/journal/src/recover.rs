@@ -253,6 +253,8 @@ pub fn recover<S: Storage>(
         return recover(storage, config);
     };
     log.report.set_aside = aside == Some(SetAside::Log);
+    // The manifest as found is the one on the disk before anything goes that it does not list.
+    storage.sync_dir()?;
     let files = tidy(storage, config, &log.manifest)?;
     let side = open::side(storage)?;
     Ok(Some(log.finish(identity, witness, files, side)))

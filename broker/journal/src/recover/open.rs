@@ -186,7 +186,9 @@ fn is_old(kind: OldKind, number: u64, manifest: &Manifest) -> bool {
     manifest.old.iter().any(same)
 }
 
-/// What a peer sent for an installation that has not ended.
+/// What a peer sent for an installation that has not ended. The last file is written again: after
+/// a failed fdatasync the page cache shows what the disk does not have (H11), and a later sync would
+/// not write it. Those before it were synced when they ended, or the process ended then.
 pub(super) fn side<S: Storage>(storage: &S) -> Result<Side, StorageError> {
     let mut side = Side::default();
     for number in numbers_of(&storage.list()?, "side") {
@@ -209,5 +211,25 @@ pub(super) fn side<S: Storage>(storage: &S) -> Result<Side, StorageError> {
             None => storage.remove(&name)?,
         }
     }
+    if let Some(last) = side.files.last() {
+        write_again(
+            storage,
+            &segment::side_name(side.files.len() as u64),
+            last.end,
+        )?;
+    }
     Ok(side)
+}
+
+/// The same bytes, synced.
+fn write_again<S: Storage>(storage: &S, name: &str, end: u64) -> Result<(), StorageError> {
+    let mut at = 0;
+    while at < end {
+        let length = PIECE.min((end - at) as usize);
+        let bytes = storage.read_at(name, at, length)?;
+        storage.write_at(name, at, &bytes)?;
+        at += length as u64;
+    }
+    storage.sync(name)?;
+    storage.sync_dir()
 }

@@ -134,6 +134,39 @@ fn what_was_sent_before_a_crash_is_not_asked_for_again() {
 }
 
 #[test]
+fn survivors_that_are_sent_again_are_told_as_stored_again() {
+    let (master, mut slave) = pair();
+    let wanted: Vec<Offset> = master.live.keys().copied().take(5).collect();
+    let op = master.member.journal.read_survivors(wanted, 4_000);
+    let ReadDone::Survivors(batches, _) = master.member.reader.read(&op) else {
+        panic!("survivors cannot be read");
+    };
+    for _ in 0..2 {
+        slave.events.clear();
+        slave.journal.store_side(batches.clone());
+        slave.settle();
+        let last = batches.last().expect("five live records").last();
+        assert_eq!(slave.events, [JournalEvent::SideStored(last)]);
+    }
+}
+
+/// The page cache shows what the disk does not have; nothing would write it again.
+#[test]
+fn h11_survivors_of_a_failed_fdatasync_are_written_again() {
+    let (master, mut slave) = pair();
+    slave.settle();
+    slave.disk.fail_next_sync();
+    assert!(!transfer(&master, &mut slave, 1_000));
+    let mut slave = slave.killed();
+    assert!(transfer(&master, &mut slave, 1_000));
+    prepare(&master, &mut slave);
+    slave.settle();
+    slave.journal.switch();
+    slave.settle();
+    check(&master, slave.power_cut(&mut || 1));
+}
+
+#[test]
 fn h9_a_crash_at_any_call_leaves_the_old_log_or_the_new_one() {
     let mut rng = Rng::new(22);
     let (mut old, mut new, mut calls) = (0, 0, 0);

@@ -31,6 +31,8 @@ impl<S: Storage> DiskWorker<S> {
         let fresh = batches.iter().filter(|batch| batch.base() > last);
         let fresh: Vec<Batch> = fresh.cloned().collect();
         let (Some(first), Some(end)) = (fresh.first(), fresh.last()) else {
+            // Sent again, as the installation was begun again: what waits for it must hear of it.
+            self.news.side = Some(last);
             return Ok(());
         };
         let (first, last) = (first.base(), end.last());
