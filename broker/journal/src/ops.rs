@@ -158,6 +158,8 @@ pub(crate) struct TaskNews {
     pub(crate) side: Option<Offset>,
     /// There was no room for it.
     pub(crate) failed: bool,
+    /// There was no room for survivors.
+    pub(crate) side_failed: bool,
     /// Something that is needed is damaged.
     pub(crate) damaged: Option<String>,
 }

@@ -241,7 +241,6 @@ impl Group {
         to: Offset,
         batches: Vec<Batch>,
     ) {
-        let side_last = self.journal.side_last();
         let Some(installing) = &mut self.installing else {
             return;
         };
@@ -251,7 +250,7 @@ impl Group {
         let Step::Survivors(wanted) = &mut installing.step else {
             return;
         };
-        if wanted.storing || !wanted.accepts(side_last, to, &batches) {
+        if wanted.storing || !wanted.accepts(to, &batches) {
             return;
         }
         wanted.answered = to;
@@ -405,9 +404,10 @@ impl Wanted {
         runs
     }
 
-    /// Behind what is stored, ascending, not beyond what they say, and something new.
-    fn accepts(&self, side_last: Offset, to: Offset, batches: &[Batch]) -> bool {
-        let mut last = side_last;
+    /// Ascending, not beyond what they say, and something new. Some may be stored by now: what an
+    /// installation before this one had under way may have come to the disk after the question.
+    fn accepts(&self, to: Offset, batches: &[Batch]) -> bool {
+        let mut last = Offset::ZERO;
         let ascending = batches.iter().all(|batch| {
             let behind = batch.base() > last && batch.last() <= to;
             last = batch.last();

@@ -154,9 +154,9 @@ impl Journal {
         }
         if news.failed {
             task.again_at = Some(now.boot + AGAIN);
-            let installing = task.installing.take().is_some() || news.side.is_some();
-            self.events
-                .extend(installing.then_some(JournalEvent::NoRoom));
+        }
+        if news.failed && task.installing.take().is_some() || news.side_failed {
+            self.events.push_back(JournalEvent::NoRoom);
         }
         if news.prepared {
             self.events.push_back(JournalEvent::Prepared);

@@ -4,7 +4,7 @@ use tandemmq_model::{Bytes, Epoch, Offset};
 
 use super::checkpoints::{Book, Live, scrub, settle_until_fatal, small};
 use super::testing::{Member, Rng};
-use crate::{CheckpointHead, JournalEvent, LogState, ReadDone, recover};
+use crate::{CheckpointHead, JournalEvent, LogState, ReadDone, Storage as _, recover};
 
 /// A master with old files, and a slave with another log.
 fn pair() -> (Book, Member) {
@@ -148,6 +148,23 @@ fn survivors_that_are_sent_again_are_told_as_stored_again() {
         let last = batches.last().expect("five live records").last();
         assert_eq!(slave.events, [JournalEvent::SideStored(last)]);
     }
+}
+
+#[test]
+fn survivors_that_find_no_room_are_told_so() {
+    let (master, mut slave) = pair();
+    slave.settle();
+    let names = slave.disk.list().unwrap();
+    let used: u64 = names.iter().map(|name| slave.disk.len(name).unwrap()).sum();
+    slave.disk.set_capacity(Some(used));
+    // The reserve makes room for a few.
+    for _ in 0..1_000 {
+        transfer(&master, &mut slave, 1);
+        if slave.events.contains(&JournalEvent::NoRoom) {
+            return;
+        }
+    }
+    panic!("nothing was told: {:?}", slave.events);
 }
 
 /// The page cache shows what the disk does not have; nothing would write it again.

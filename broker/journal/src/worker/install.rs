@@ -54,7 +54,7 @@ impl<S: Storage> DiskWorker<S> {
                 Ok(())
             }
             Err(StorageError::NoSpace(_)) => {
-                self.news.failed = true;
+                self.news.side_failed = true;
                 Ok(())
             }
             Err(error) => Err(error),
