@@ -172,7 +172,7 @@ fn a_cut_takes_no_promise_back() {
         member.disk.stop_after(Some(calls));
         member.settle();
         member.disk.stop_after(None);
-        let mut rng = Rng::new(u64::from(calls));
+        let mut rng = Rng::new(calls);
         let member = member.power_cut(&mut || rng.next());
         assert_eq!(
             member.journal.control().promise,

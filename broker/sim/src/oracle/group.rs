@@ -6,11 +6,11 @@
 //!
 //! Not here: what clients may rely on (`history`), and the content of records beyond their bytes.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use tandemmq_cluster::{Offsets, Role};
 use tandemmq_journal::{Batch, LogState};
-use tandemmq_model::{Ballot, Bytes, Epoch, Incarnation, MemberId, Offset, RecordKind};
+use tandemmq_model::{Ballot, BootNonce, Bytes, Epoch, Incarnation, MemberId, Offset, RecordKind};
 
 use super::{Invariant, Violation};
 use crate::payload::Attempt;
@@ -116,7 +116,7 @@ pub struct Group {
     /// that had all it ever told.
     votes: BTreeMap<(Incarnation, Epoch), bool>,
     /// The greatest ack of each incarnation that was sent while clean.
-    acks: HashMap<(Incarnation, Ballot), Offset>,
+    acks: BTreeMap<(Incarnation, BallotKey), Offset>,
     /// The commit rule was judged up to here.
     ruled: Offset,
     configs: BTreeMap<(Offset, Epoch), Config>,
@@ -147,7 +147,7 @@ impl Group {
             serving: BTreeMap::new(),
             digests: BTreeMap::new(),
             votes: BTreeMap::new(),
-            acks: HashMap::new(),
+            acks: BTreeMap::new(),
             ruled: Offset::ZERO,
             configs: BTreeMap::new(),
             compared: Compared::default(),
@@ -292,7 +292,7 @@ impl Group {
         if view.is_none_or(|view| view.log_state != LogState::Clean) {
             return;
         }
-        let known = self.acks.entry((who.incarnation, ballot)).or_default();
+        let known = self.acks.entry((who.incarnation, key(ballot))).or_default();
         *known = matched.max(*known);
     }
 
@@ -662,7 +662,7 @@ impl Group {
             *who == view.member.incarnation
                 || self
                     .acks
-                    .get(&(*who, view.promise))
+                    .get(&(*who, key(view.promise)))
                     .is_some_and(|matched| *matched >= committed)
         };
         for set in self.voters(view).sets {
@@ -733,6 +733,13 @@ impl Group {
         }
         Ok(())
     }
+}
+
+/// A ballot as a key; ballots themselves have no order beyond their epochs.
+type BallotKey = (Epoch, Incarnation, BootNonce);
+
+const fn key(ballot: Ballot) -> BallotKey {
+    (ballot.epoch, ballot.member.incarnation, ballot.boot)
 }
 
 // === impl Member ===
