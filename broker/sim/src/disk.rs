@@ -321,6 +321,11 @@ impl Disk {
         self.volume.damage_behind(end);
     }
 
+    /// The first file of that kind is damaged.
+    pub(crate) fn damage_first(&mut self, kind: &str) {
+        self.volume.damage_first(kind);
+    }
+
     /// The volume is blank again.
     pub(crate) fn wipe(&mut self) {
         self.volume.wipe();

@@ -47,6 +47,7 @@ mod late_hello;
 mod r08;
 mod r12;
 mod r13;
+mod r14;
 mod r15;
 mod r18;
 
@@ -199,6 +200,8 @@ schedules! {
         "its master is killed at many points of the transfer";
     r12::f15_a_checkpoint_that_is_replaced_in_the_middle_does_no_harm, 3,
         "the master makes newer ones while pieces are out";
+    r14::r14_a_master_that_was_damaged_before_it_led_hands_over, 3,
+        "nobody could do without it when it found the damage";
     r13::r13_a_wiped_master_comes_back_as_a_new_voter, 3,
         "learner, joint Config, final Config";
     r13::r13_a_learner_that_dies_at_any_step_of_its_join_joins, 3,

@@ -186,6 +186,14 @@ impl Volume {
         self.medium.flip_bit(&end.0, end.1 + INSIDE_A_BATCH, 0);
     }
 
+    /// A bit of the first file of that kind turns over.
+    pub(crate) fn damage_first(&self, kind: &str) {
+        let names = self.medium.list().expect("the medium itself never fails");
+        let first = names.iter().find(|name| name.starts_with(kind));
+        let name = first.expect("there is such a file");
+        self.medium.flip_bit(name, INSIDE_A_BATCH, 0);
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -241,6 +241,24 @@ fn room_for_a_part_of_a_segment_does_not_look_open() {
 }
 
 #[test]
+fn a_group_can_be_joined_on_a_full_disk() {
+    let mut member = Member::new(limited());
+    member.settle();
+    let names = member.disk.list().unwrap();
+    let used: u64 = names
+        .iter()
+        .map(|name| member.disk.len(name).unwrap())
+        .sum();
+    member.disk.set_capacity(Some(used));
+    let ticket = member
+        .journal
+        .store_identity(crate::tests::testing::identity());
+    member.settle();
+    assert!(!fatal(&member), "{:?}", member.events);
+    assert!(member.events.contains(&JournalEvent::Stored(ticket)));
+}
+
+#[test]
 fn a_full_disk_never_ends_the_process_and_takes_no_promise_away() {
     // Full from the beginning: not one segment can be made.
     let mut member = Member::new(limited());

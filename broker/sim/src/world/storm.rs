@@ -567,6 +567,19 @@ impl World {
         });
     }
 
+    /// The first file of that kind, of a member that is down, is damaged.
+    pub(crate) fn damage_first(&mut self, node: usize, kind: &str) {
+        assert!(
+            !self.nodes[node].is_alive(),
+            "what runs would have it in memory"
+        );
+        self.nodes[node].disk.damage_first(kind);
+        self.group.excuse(node);
+        self.note(Step::Fault, &[node as u64], || {
+            format!("the first {kind} of {node} is damaged")
+        });
+    }
+
     /// Now a snapshot, later a kill, then the volume goes back.
     fn strike_roll_back(&mut self) -> bool {
         let node = self.victim();
