@@ -58,8 +58,9 @@ impl<S: Storage> Reader<S> {
             let at = cursor.position();
             match cursor.next() {
                 Ok(Found::Batch(batch)) => last = batch.last(),
-                // The end of a segment that another one follows.
-                Ok(Found::Zero) if file.next == Some(last.next()) => {
+                // The end of a segment that another one follows. What stands behind it was never
+                // written, or turned over: nothing of it is read.
+                Ok(Found::Zero | Found::Bad(_)) if file.next == Some(last.next()) => {
                     return Ok(done);
                 }
                 other => return Err(self.wrong_file(&file, at, &format!("{other:?}"))),

@@ -327,6 +327,24 @@ fn a_checkpoint_over_a_damaged_log_is_made_and_tells_of_the_damage() {
     }
 }
 
+#[test]
+fn a_flip_behind_the_end_of_a_segment_is_no_damage() {
+    let mut book = Book::new(9);
+    for _ in 0..12 {
+        book.append(20, 700);
+        book.member.settle();
+    }
+    let names = book.member.disk.list().unwrap();
+    let mut segments = names.iter().filter(|name| name.starts_with("journal-"));
+    let name = segments.next().expect("several segments");
+    let (_, end) = batches_of(&book.member.disk, name);
+    book.member.disk.flip_bit(name, end + 9, 3);
+    assert_eq!(scrub(&book.member), None);
+    let book = book.killed();
+    assert_eq!(book.member.journal.control().log_state, LogState::Clean);
+    book.check_live();
+}
+
 /// Where the batches of a segment begin and end.
 fn batches_of(disk: &MemStorage, name: &str) -> (u64, u64) {
     let at = crate::segment::DATA_AT;
