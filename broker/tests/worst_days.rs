@@ -13,6 +13,7 @@ struct Dose {
     wipes: &'static str,
     joins: &'static str,
     roll_backs: &'static str,
+    roll_back_age: &'static str,
     bit_flips: &'static str,
     stall: &'static str,
     full: &'static str,
@@ -25,6 +26,7 @@ const SHORT: Dose = Dose {
     wipes: "2",
     joins: "1",
     roll_backs: "2",
+    roll_back_age: "5s",
     bit_flips: "40",
     stall: "5s",
     full: "14s",
@@ -37,6 +39,7 @@ const FULL: Dose = Dose {
     wipes: "20",
     joins: "10",
     roll_backs: "20",
+    roll_back_age: "2m",
     bit_flips: "2000",
     stall: "10s",
     full: "30s",
@@ -79,6 +82,7 @@ fn a_new_member_gets_every_byte_of_the_largest_messages() {
 #[test]
 fn a_rolled_back_member_never_counts_and_comes_back_as_another_one() {
     chaos(&["--roll-back", dose().roll_backs]);
+    chaos(&["--roll-back", "2", "--roll-back-age", dose().roll_back_age]);
 }
 
 #[test]

@@ -33,6 +33,9 @@ pub(in crate::cli) struct Args {
     /// Times to bring an older copy of a member's folder back, a slave's or the master's in turn
     #[arg(long, default_value_t = 0, value_name = "N", value_parser = whole::<u32>(0..=10_000))]
     roll_back: u32,
+    /// How old the copy is at least, that comes back
+    #[arg(long, default_value = "0", value_parser = parse_duration, value_name = "TIME")]
+    roll_back_age: Duration,
     /// Swap the folders of two members, then swap them back
     #[arg(long)]
     swap: bool,
@@ -114,6 +117,7 @@ impl Args {
             },
             Phase::RollBack {
                 times: self.roll_back,
+                age: self.roll_back_age,
             },
             Phase::BitFlips {
                 flips: self.bit_flips,

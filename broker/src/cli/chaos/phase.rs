@@ -49,7 +49,7 @@ pub(super) enum Phase {
     /// A slave loses its volume while the largest messages are queued and arrive.
     JoinLarge { times: u32 },
     /// A member gets an older state of its volume back.
-    RollBack { times: u32 },
+    RollBack { times: u32, age: Duration },
     /// Two members get each other's volume.
     Swap,
     /// Two of three lose their volumes.
@@ -121,7 +121,7 @@ impl Phase {
             | Self::PowerCuts { times }
             | Self::Wipe { times }
             | Self::JoinLarge { times }
-            | Self::RollBack { times }
+            | Self::RollBack { times, .. }
             | Self::KillDuringCatchUp { times, .. } => times,
             Self::BitFlips { flips } => flips,
             Self::StallDisk { .. } | Self::FullDisk { .. } | Self::FailSync => 2,
@@ -161,7 +161,9 @@ impl Phase {
             Self::JoinLarge { times } => {
                 format!("a slave's volume is wiped under messages of 10 MiB, {times} times")
             }
-            Self::RollBack { times } => format!("a member's volume is rolled back, {times} times"),
+            Self::RollBack { times, age } => {
+                format!("a member's volume is rolled back by {age:?} and more, {times} times")
+            }
             Self::Swap => "two members' volumes are swapped, then swapped back".into(),
             Self::WipeMajority => "two of three volumes are wiped, the third recovers".into(),
             Self::BitFlips { flips } => format!("{flips} bits flip in one member at a time"),
@@ -262,7 +264,7 @@ async fn break_it(phase: Phase, trial: &mut Trial<'_>) -> anyhow::Result<()> {
         Phase::PowerCuts { times } => power_cuts::run(trial, times).await,
         Phase::Wipe { times } => wipe::run(trial, times).await,
         Phase::JoinLarge { times } => join_large::run(trial, times).await,
-        Phase::RollBack { times } => roll_back::run(trial, times).await,
+        Phase::RollBack { times, age } => roll_back::run(trial, times, age).await,
         Phase::Swap => swap::run(trial).await,
         Phase::WipeMajority => wipe_majority::run(trial).await,
         Phase::BitFlips { flips } => bit_flips::run(trial, flips).await,

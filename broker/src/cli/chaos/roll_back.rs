@@ -1,6 +1,10 @@
 //! A member gets an older state of its volume back, as from a snapshot or a backup: it must never
 //! count as the member that it was, and come back as another one.
 
+use std::time::Duration;
+
+use tokio::time::sleep;
+
 use crate::cli::chaos::trial::{Trial, WHOLE_MAX};
 use crate::cli::chaos::volume;
 use crate::cli::chaos::wipe::incarnation;
@@ -13,7 +17,7 @@ const FORGOTTEN: u64 = 300;
 
 /// Rolls a slave and the master back in turn; the copy is taken while it runs or while it is
 /// stopped, in turn.
-pub(super) async fn run(trial: &mut Trial<'_>, times: u32) -> anyhow::Result<()> {
+pub(super) async fn run(trial: &mut Trial<'_>, times: u32, age: Duration) -> anyhow::Result<()> {
     for round in 0..times {
         let stopped = round / 2 % 2 == 1;
         let (broker, role) = trial.member_in_turn(round).await?;
@@ -28,6 +32,7 @@ pub(super) async fn run(trial: &mut Trial<'_>, times: u32) -> anyhow::Result<()>
             trial.group.start(member).await;
             trial.wait_until_whole().await?;
         }
+        sleep(age).await;
         trial.wait_for_receipts(FORGOTTEN).await?;
         let before = incarnation(&trial.group.view().await, &broker);
         trial.group.kill_and_hold(member).await;
