@@ -92,6 +92,9 @@ sim: ## simulated groups under faults: SEEDS=500
 	$(SIM) run --seeds $(SEEDS) --threads $(THREADS)
 
 mutants: ## does the simulator catch every seeded fault?
+	@# Those that one crate's own random tests must notice, then all by whole groups.
+	CARGO_TARGET_DIR=$(MUTANTS_DIR) $(CARGO_TEST) -p tandemmq-engine -p tandemmq-journal \
+		--features tandemmq-engine/mutants,tandemmq-journal/mutants every_seeded_fault
 	$(MUTANTS) --seeds-max $(MUTANT_SEEDS)
 
 chaos: KILLS ?= 100

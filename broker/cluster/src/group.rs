@@ -487,7 +487,11 @@ impl Group {
                 ballot,
                 matched,
                 log_state,
-            } => self.handle_ack(now, envelope.from, ballot, matched, log_state),
+            } => {
+                // First: a process that found damage at its start may say so nowhere else yet.
+                self.learn_log_state(from, log_state);
+                self.handle_ack(now, envelope.from, ballot, matched);
+            }
             Message::Join { ballot, group } => {
                 self.handle_join(now, envelope.from, ballot, group);
             }

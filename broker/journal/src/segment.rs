@@ -208,6 +208,23 @@ impl<'a, S: Storage> Cursor<'a, S> {
     }
 }
 
+/// Writes what stands there once more and syncs it: after a failed fdatasync the page cache shows
+/// what the disk does not have (H11).
+pub(crate) fn write_again<S: Storage>(
+    storage: &S,
+    name: &str,
+    from: u64,
+    to: u64,
+) -> Result<(), StorageError> {
+    let mut at = from;
+    while at < to {
+        let bytes = storage.read_at(name, at, PIECE.min((to - at) as usize))?;
+        storage.write_at(name, at, &bytes)?;
+        at += bytes.len() as u64;
+    }
+    storage.sync(name)
+}
+
 /// Zeroes a range of a file where it is not zero already; true when something was written.
 pub(crate) fn zero<S: Storage>(
     storage: &S,

@@ -210,11 +210,8 @@ impl<S: Storage> DiskWorker<S> {
     /// On a full disk a half-filled spare makes place for the few bytes, or the reserve.
     fn store_identity(&mut self, identity: &Identity) -> Result<(), StorageError> {
         match identity::write(&self.storage, identity) {
-            Err(StorageError::NoSpace(_)) if self.filling.is_some() => {
-                self.drop_filling()?;
-                self.with_reserve(|this| identity::write(&this.storage, identity))
-            }
             Err(StorageError::NoSpace(_)) => {
+                self.drop_filling()?;
                 self.with_reserve(|this| identity::write(&this.storage, identity))
             }
             done => done,

@@ -185,7 +185,7 @@ impl Group {
             progress.answered = Some(sent_at);
         }
         if answer.matched > progress.matched {
-            self.handle_ack(now, from, ballot, answer.matched, answer.log_state);
+            self.handle_ack(now, from, ballot, answer.matched);
         }
     }
 

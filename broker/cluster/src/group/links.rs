@@ -264,6 +264,16 @@ impl Group {
         Some(ordinal)
     }
 
+    /// What an Ack says of its sender's log.
+    pub(super) fn learn_log_state(&mut self, ordinal: u8, log_state: LogState) {
+        let Some(peer) = self.peer_mut(ordinal) else {
+            return;
+        };
+        if !mutants::on(Mutant::AckWithoutState) {
+            peer.log_state = log_state;
+        }
+    }
+
     /// Who has joined is sent the log from now on: what was sent before went to nobody.
     fn learn_group(&mut self, now: Now, ordinal: u8, group: Option<GroupId>) {
         let ours = self.group_id();
@@ -348,13 +358,7 @@ impl Group {
         {
             return;
         }
-        // A member that knows of its damage is not accused of what it lost: it has no vote until it
-        // has everything again. A forgotten promise accuses always.
-        let tail = match self.log_state {
-            _ if mutants::on(Mutant::DamagedAccused) => self.journal.synced(),
-            LogState::NeedsRepair | LogState::Learner => Offset(u64::MAX),
-            _ => self.journal.synced(),
-        };
+        let tail = super::witness::tail_to_judge(self.log_state, self.journal.synced());
         let verdict = super::witness::judge(memory, self.promise, tail, self.cut_mark);
         if let Err(accusation) = verdict {
             self.log_state = LogState::DataLoss;

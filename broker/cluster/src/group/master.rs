@@ -357,22 +357,7 @@ impl Group {
 
     /// Row 8: only in the own ballot. All who follow tell how far they are, so that they are sent
     /// more; whose word counts is decided where it is counted.
-    pub(super) fn handle_ack(
-        &mut self,
-        now: Now,
-        from: MemberId,
-        ballot: Ballot,
-        matched: Offset,
-        log_state: LogState,
-    ) {
-        // A process that found damage at its start says so here first: the answer to a heartbeat
-        // may come after this.
-        if let Some(peer) = self
-            .peer_mut(from.ordinal)
-            .filter(|_| !mutants::on(Mutant::AckWithoutState))
-        {
-            peer.log_state = log_state;
-        }
+    pub(super) fn handle_ack(&mut self, now: Now, from: MemberId, ballot: Ballot, matched: Offset) {
         let accused = self
             .peer(from.ordinal)
             .is_some_and(|peer| peer.accused.is_some());

@@ -4,7 +4,7 @@ use tandemmq_journal::{LogState, Witness};
 use tandemmq_model::{Ballot, MemberId, Now, Offset};
 
 use super::timers::Timer;
-use super::witness::judge;
+use super::witness::{judge, tail_to_judge};
 use super::{Group, RoleState};
 use crate::mutants::{self, Mutant};
 use crate::peer::{Message, Tail};
@@ -196,11 +196,7 @@ impl Group {
             return None;
         }
         let memory = self.witness.of(incarnation)?;
-        let tail = match reply.log_state {
-            _ if mutants::on(Mutant::DamagedAccused) => reply.tail.offset,
-            LogState::NeedsRepair | LogState::Learner => Offset(u64::MAX),
-            _ => reply.tail.offset,
-        };
+        let tail = tail_to_judge(reply.log_state, reply.tail.offset);
         judge(&memory, ballot, tail, reply.cut_mark)
             .err()
             .map(|why| why.to_string())

@@ -8,8 +8,10 @@
 
 use std::collections::BTreeMap;
 
-use tandemmq_journal::Witness;
+use tandemmq_journal::{LogState, Witness};
 use tandemmq_model::{Ballot, Incarnation, Offset};
+
+use crate::mutants::{self, Mutant};
 
 /// Incarnations remembered. A group has at most 7 members; replaced volumes leave their memory
 /// behind, the smallest promise goes first when the table is full.
@@ -83,6 +85,16 @@ pub(crate) enum Accusation {
         epoch: u64,
         tail: Offset,
     },
+}
+
+/// A member that knows of its damage is not accused of what it lost: it has no vote until it has
+/// everything again. A forgotten promise accuses always.
+pub(crate) fn tail_to_judge(log_state: LogState, tail: Offset) -> Offset {
+    let knows = matches!(log_state, LogState::NeedsRepair | LogState::Learner);
+    if knows && !mutants::on(Mutant::DamagedAccused) {
+        return Offset(u64::MAX);
+    }
+    tail
 }
 
 /// Row 4's rule: does this memory accuse a member that says this of itself?

@@ -212,24 +212,9 @@ pub(super) fn side<S: Storage>(storage: &S) -> Result<Side, StorageError> {
         }
     }
     if let Some(last) = side.files.last() {
-        write_again(
-            storage,
-            &segment::side_name(side.files.len() as u64),
-            last.end,
-        )?;
+        let name = segment::side_name(side.files.len() as u64);
+        segment::write_again(storage, &name, 0, last.end)?;
+        storage.sync_dir()?;
     }
     Ok(side)
-}
-
-/// The same bytes, synced.
-fn write_again<S: Storage>(storage: &S, name: &str, end: u64) -> Result<(), StorageError> {
-    let mut at = 0;
-    while at < end {
-        let length = PIECE.min((end - at) as usize);
-        let bytes = storage.read_at(name, at, length)?;
-        storage.write_at(name, at, &bytes)?;
-        at += length as u64;
-    }
-    storage.sync(name)?;
-    storage.sync_dir()
 }

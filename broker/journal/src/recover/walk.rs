@@ -289,15 +289,7 @@ impl<'a, S: Storage> Walk<'a, S> {
             } else {
                 self.storage.len(&name)?
             };
-            let mut at = begin;
-            while at < until {
-                let bytes = self
-                    .storage
-                    .read_at(&name, at, PIECE.min((until - at) as usize))?;
-                self.storage.write_at(&name, at, &bytes)?;
-                at += bytes.len() as u64;
-            }
-            self.storage.sync(&name)?;
+            segment::write_again(self.storage, &name, begin, until)?;
         }
         self.stored.durable = self.index.lock().end.last;
         self.stored.sequence += 1;

@@ -268,8 +268,7 @@ impl<S: Storage> DiskWorker<S> {
             self.storage.write_at(name, at, batch.bytes())?;
             at += batch.bytes().len() as u64;
         }
-        let side = name == segment::side_name(number);
-        if !(side && mutants::on(Mutant::SideNotSynced)) {
+        if !(mutants::on(Mutant::SideNotSynced) && name == segment::side_name(number)) {
             self.storage.sync(name)?;
         }
         Ok(at)

@@ -115,7 +115,7 @@ pub struct Group {
     /// Who promised which epoch to anybody, and whether that counts: sent while clean, by a volume
     /// that had all it ever told.
     votes: BTreeMap<(Incarnation, Epoch), bool>,
-    /// The greatest ack of each incarnation that was sent while clean.
+    /// The greatest ack of each incarnation under each ballot that was sent while clean.
     acks: BTreeMap<(Incarnation, BallotKey), Offset>,
     /// The commit rule was judged up to here.
     ruled: Offset,
