@@ -8,11 +8,11 @@
 
 use std::time::Duration;
 
-use tandemmq_model::{AckMode, Destination, Time};
+use tandemmq_model::{Destination, Time};
 
 use crate::client::Program;
 use crate::client::consumer::{Consumer, ConsumerPlan};
-use crate::client::producer::{AfterLoss, Producer, ProducerPlan};
+use crate::client::producer::{Producer, ProducerPlan};
 use crate::oracle::{Invariant, Violation};
 use crate::seeds::Plan;
 use crate::trace::Detail;
@@ -165,32 +165,18 @@ fn queue() -> Destination {
 
 fn producer() -> Program {
     Program::Producer(Producer::new(ProducerPlan {
-        destination: queue(),
-        persistent: true,
-        messages: 0,
         window: 16,
         pause: (Duration::ZERO, Duration::from_millis(20)),
         tx_permille: 50,
         tx_messages_max: 5,
-        abort_permille: 0,
-        filler_max: 0,
-        expire_permille: 0,
-        after_loss: AfterLoss::SendAgain,
+        ..ProducerPlan::plain(queue())
     }))
 }
 
 fn consumer() -> Program {
     Program::Consumer(Consumer::new(ConsumerPlan {
-        destination: queue(),
-        mode: AckMode::Individual,
-        prefetch: 10,
         think: (Duration::from_millis(20), Duration::from_millis(100)),
-        tx_permille: 0,
-        abort_permille: 0,
-        poison_permille: 0,
-        leave_permille: 0,
-        browse_permille: 0,
-        cumulative_max: 1,
+        ..ConsumerPlan::plain(queue())
     }))
 }
 

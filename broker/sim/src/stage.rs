@@ -7,11 +7,11 @@
 use std::time::Duration;
 
 use tandemmq_cluster::{Offsets, Role};
-use tandemmq_model::{AckMode, Destination, Offset};
+use tandemmq_model::{Destination, Offset};
 
 use crate::client::Program;
 use crate::client::consumer::{Consumer, ConsumerPlan};
-use crate::client::producer::{AfterLoss, Producer, ProducerPlan};
+use crate::client::producer::{Producer, ProducerPlan};
 use crate::net::Ending;
 use crate::oracle::{Invariant, Violation};
 use crate::peek::Kind;
@@ -39,19 +39,9 @@ impl Stage {
     /// A calm world of that many brokers; the producer has nothing to send yet.
     pub(crate) fn new(nodes: usize, detail: Detail) -> Self {
         let mut world = World::new(Plan::calm(nodes), detail);
-        world.add_client(Program::Producer(Producer::new(ProducerPlan {
-            destination: queue(),
-            persistent: true,
-            messages: 0,
-            window: 64,
-            pause: (Duration::ZERO, Duration::from_millis(2)),
-            tx_permille: 0,
-            tx_messages_max: 1,
-            abort_permille: 0,
-            filler_max: 0,
-            expire_permille: 0,
-            after_loss: AfterLoss::SendAgain,
-        })));
+        world.add_client(Program::Producer(Producer::new(ProducerPlan::plain(
+            queue(),
+        ))));
         Self { world }
     }
 
@@ -118,6 +108,13 @@ impl Stage {
         })
     }
 
+    /// Waits until every member is a clean voter in step and nobody speaks of damage.
+    pub(crate) fn all_vote(&mut self) -> Judged {
+        self.until("all are clean voters in step", |world| {
+            world.out_of_step().is_none()
+        })
+    }
+
     /// Every broker but this one.
     pub(crate) fn others(&self, than: usize) -> Vec<usize> {
         (0..self.world.nodes.len())
@@ -162,12 +159,12 @@ impl Stage {
 
     /// From now on all that is sent is in transactions of up to so many messages.
     pub(crate) fn send_in_transactions(&mut self, messages: u64) {
-        self.world.send_in_transactions(PRODUCER, messages);
+        self.world.producer(PRODUCER).send_in_transactions(messages);
     }
 
     /// From now on the producer does not send again what is unanswered when its connection dies.
     pub(crate) fn give_up_the_lost(&mut self) {
-        self.world.give_up_the_lost(PRODUCER);
+        self.world.producer(PRODUCER).give_up_the_lost();
     }
 
     /// Sends so many messages and waits for their receipts.
@@ -294,18 +291,9 @@ impl Stage {
     pub(crate) fn finish(&mut self) -> Judged {
         self.frames_pass();
         self.world
-            .add_client(Program::Consumer(Consumer::new(ConsumerPlan {
-                destination: queue(),
-                mode: AckMode::Individual,
-                prefetch: 10,
-                think: (Duration::ZERO, Duration::ZERO),
-                tx_permille: 0,
-                abort_permille: 0,
-                poison_permille: 0,
-                leave_permille: 0,
-                browse_permille: 0,
-                cumulative_max: 1,
-            })));
+            .add_client(Program::Consumer(Consumer::new(ConsumerPlan::plain(
+                queue(),
+            ))));
         self.world.settle();
         self.world.pass(Duration::from_secs(90));
         self.unviolated()?;

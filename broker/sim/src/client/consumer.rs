@@ -45,6 +45,24 @@ pub struct ConsumerPlan {
     pub cumulative_max: usize,
 }
 
+impl ConsumerPlan {
+    /// Takes and acknowledges one message after the other, at once.
+    pub(crate) const fn plain(destination: Destination) -> Self {
+        Self {
+            destination,
+            mode: AckMode::Individual,
+            prefetch: 10,
+            think: (Duration::ZERO, Duration::ZERO),
+            tx_permille: 0,
+            abort_permille: 0,
+            poison_permille: 0,
+            leave_permille: 0,
+            browse_permille: 0,
+            cumulative_max: 1,
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 struct Held {
     id: DeliveryId,

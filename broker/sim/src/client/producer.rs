@@ -49,6 +49,25 @@ pub struct ProducerPlan {
     pub after_loss: AfterLoss,
 }
 
+impl ProducerPlan {
+    /// Durable messages one by one, as soon as there are any to send.
+    pub(crate) const fn plain(destination: Destination) -> Self {
+        Self {
+            destination,
+            persistent: true,
+            messages: 0,
+            window: 64,
+            pause: (Duration::ZERO, Duration::from_millis(2)),
+            tx_permille: 0,
+            tx_messages_max: 1,
+            abort_permille: 0,
+            filler_max: 0,
+            expire_permille: 0,
+            after_loss: AfterLoss::SendAgain,
+        }
+    }
+}
+
 /// The state of one producer.
 #[derive(Debug)]
 pub(crate) struct Producer {

@@ -74,8 +74,6 @@ pub(super) fn h6_the_adopted_logs_voters_judge_the_candidate(stage: &mut Stage) 
         stage.start(node);
     }
     stage.start(master);
-    stage.until("all are clean voters in step", |world| {
-        world.out_of_step().is_none()
-    })?;
+    stage.all_vote()?;
     stage.finish()
 }

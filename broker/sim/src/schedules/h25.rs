@@ -52,8 +52,6 @@ pub(super) fn h25_a_damaged_member_has_no_vote_below_its_masters_end(stage: &mut
         "the two without the records have no master",
     )?;
     stage.start(master);
-    stage.until("all are clean voters in step", |world| {
-        world.out_of_step().is_none()
-    })?;
+    stage.all_vote()?;
     stage.finish()
 }

@@ -40,9 +40,7 @@ pub(super) fn h32_a_learner_is_listed_only_once_it_is_clean_on_its_disk(
         "it was a learner for some operations of its disk",
     )?;
     stage.world.unhang_disk(place);
-    stage.until("all are clean voters in step", |world| {
-        world.out_of_step().is_none()
-    })?;
+    stage.all_vote()?;
     stage.must(stage.generation(master) > before, "it is listed then")?;
     stage.finish()
 }

@@ -35,8 +35,6 @@ pub(super) fn r8_acks_of_a_damaged_member_do_not_count(stage: &mut Stage) -> Jud
         "nothing is acknowledged that only the master and a damaged member have",
     )?;
     stage.frames_pass();
-    stage.until("all are clean voters in step", |world| {
-        world.out_of_step().is_none()
-    })?;
+    stage.all_vote()?;
     stage.finish()
 }

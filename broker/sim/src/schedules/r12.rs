@@ -180,9 +180,7 @@ pub(super) fn r12_a_half_synced_slave_never_leads(stage: &mut Stage) -> Judged {
         )?;
         stage.in_step()?;
         stage.start(master);
-        stage.until("all are clean voters in step", |world| {
-            world.out_of_step().is_none()
-        })?;
+        stage.all_vote()?;
     }
     stage.finish()
 }

@@ -7,12 +7,6 @@ use crate::peek::Kind;
 use crate::stage::{Judged, Stage};
 use crate::world::Verdict;
 
-fn joins(stage: &mut Stage) -> Judged {
-    stage.until("all are clean voters in step", |world| {
-        world.out_of_step().is_none()
-    })
-}
-
 pub(super) fn r13_a_wiped_master_comes_back_as_a_new_voter(stage: &mut Stage) -> Judged {
     let master = stage.master(None)?;
     stage.produce(5)?;
@@ -21,7 +15,7 @@ pub(super) fn r13_a_wiped_master_comes_back_as_a_new_voter(stage: &mut Stage) ->
     stage.start(master);
     stage.master(Some(master))?;
     stage.produce(3)?;
-    joins(stage)?;
+    stage.all_vote()?;
     stage.must(stage.world.counts().joins > 0, "it joined as a learner")?;
     stage.finish()
 }
@@ -44,7 +38,7 @@ pub(super) fn r13_a_learner_that_dies_at_any_step_of_its_join_joins(stage: &mut 
         stage.frames_pass();
     }
     stage.start(lost);
-    joins(stage)?;
+    stage.all_vote()?;
     stage.finish()
 }
 
@@ -78,7 +72,7 @@ pub(super) fn r13_a_master_that_dies_between_joint_and_final_leaves_no_split(
         stage.frames_pass();
         stage.start(master);
         stage.master(None)?;
-        joins(stage)?;
+        stage.all_vote()?;
         stage.must(stage.generation(other) > generation, "the change is done")?;
     }
     stage.finish()
@@ -121,6 +115,6 @@ pub(super) fn r13_a_new_voter_and_its_master_are_no_majority_of_the_old_ones(
     stage.master(Some(master))?;
     stage.produce(5)?;
     stage.start(master);
-    joins(stage)?;
+    stage.all_vote()?;
     stage.finish()
 }

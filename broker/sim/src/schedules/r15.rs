@@ -11,12 +11,6 @@ fn member(world: &World, node: usize) -> Option<MemberId> {
     Some(machine.status().member)
 }
 
-fn all_vote(stage: &mut Stage) -> Judged {
-    stage.until("all are clean voters in step", |world| {
-        world.out_of_step().is_none()
-    })
-}
-
 pub(super) fn r15_a_wiped_slave_is_replaced_and_the_next_loss_is_survived(
     stage: &mut Stage,
 ) -> Judged {
@@ -27,7 +21,7 @@ pub(super) fn r15_a_wiped_slave_is_replaced_and_the_next_loss_is_survived(
     let before = member(&stage.world, lost);
     stage.world.wipe(lost);
     stage.start(lost);
-    all_vote(stage)?;
+    stage.all_vote()?;
     stage.must(
         member(&stage.world, lost) != before,
         "it is another member than the lost one",
@@ -36,12 +30,12 @@ pub(super) fn r15_a_wiped_slave_is_replaced_and_the_next_loss_is_survived(
     stage.kill(other);
     stage.produce(5)?;
     stage.start(other);
-    all_vote(stage)?;
+    stage.all_vote()?;
     stage.kill(master);
     let next = stage.master(Some(master))?;
     stage.produce(5)?;
     stage.start(master);
-    all_vote(stage)?;
+    stage.all_vote()?;
     stage.must(next == lost || next == other, "one of the two left reigns")?;
     stage.finish()
 }
@@ -57,7 +51,7 @@ pub(super) fn r15_a_volume_that_was_replaced_is_not_taken_back(stage: &mut Stage
     let old = stage.world.nodes[place].disk.snapshot();
     stage.world.wipe(place);
     stage.start(place);
-    all_vote(stage)?;
+    stage.all_vote()?;
     stage.kill(place);
     let new = stage.world.nodes[place].disk.snapshot();
     stage.world.roll_back_to(place, &old);
@@ -79,6 +73,6 @@ pub(super) fn r15_a_volume_that_was_replaced_is_not_taken_back(stage: &mut Stage
     stage.kill(place);
     stage.world.roll_back_to(place, &new);
     stage.start(place);
-    all_vote(stage)?;
+    stage.all_vote()?;
     stage.finish()
 }

@@ -8,6 +8,7 @@ use tandemmq_model::Bytes;
 
 use super::World;
 use crate::client::Program;
+use crate::client::producer::Producer;
 use crate::happening::Happening;
 use crate::peek::{Kind, Peek, peek};
 use crate::trace::Step;
@@ -149,9 +150,7 @@ impl World {
     /// A producer has so many more messages to send, their bodies so many bytes longer.
     pub(crate) fn offer(&mut self, client: usize, messages: u32, bytes: usize) {
         let number = self.clients[client].conn_number();
-        if let Program::Producer(producer) = &mut self.clients[client].program {
-            producer.offer(messages, bytes);
-        }
+        self.producer(client).offer(messages, bytes);
         if self.clients[client].is_awake() {
             return;
         }
@@ -165,11 +164,8 @@ impl World {
     }
 
     /// Messages that a producer was ever to send.
-    pub(crate) fn offered(&self, client: usize) -> u32 {
-        match &self.clients[client].program {
-            Program::Producer(producer) => producer.offered(),
-            Program::Consumer(_) => 0,
-        }
+    pub(crate) fn offered(&mut self, client: usize) -> u32 {
+        self.producer(client).offered()
     }
 
     /// A client's oldest request without an answer.
@@ -177,17 +173,11 @@ impl World {
         self.clients[client].oldest_unanswered()
     }
 
-    /// From now on all that a producer sends is in transactions of up to so many messages.
-    pub(crate) fn send_in_transactions(&mut self, client: usize, messages: u64) {
-        if let Program::Producer(producer) = &mut self.clients[client].program {
-            producer.send_in_transactions(messages);
-        }
-    }
-
-    /// From now on a producer does not send again what is unanswered when its connection dies.
-    pub(crate) fn give_up_the_lost(&mut self, client: usize) {
-        if let Program::Producer(producer) = &mut self.clients[client].program {
-            producer.give_up_the_lost();
+    /// What a script does to a producer.
+    pub(crate) fn producer(&mut self, client: usize) -> &mut Producer {
+        match &mut self.clients[client].program {
+            Program::Producer(producer) => producer,
+            Program::Consumer(_) => panic!("client {client} is a consumer"),
         }
     }
 

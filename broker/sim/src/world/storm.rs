@@ -7,6 +7,7 @@ use tandemmq_journal::{LogState, ReadDone, ScrubAt};
 use tandemmq_model::Time;
 
 use super::{Crash, World};
+use crate::disk::Disk;
 use crate::faults::{Fault, FaultKind};
 use crate::happening::Happening;
 use crate::lease::RestoredRevision;
@@ -543,40 +544,28 @@ impl World {
 
     /// The last batch of a member that is down is damaged.
     pub(crate) fn damage_end(&mut self, node: usize) {
-        assert!(
-            !self.nodes[node].is_alive(),
-            "what runs would have it in memory"
-        );
-        self.nodes[node].disk.damage_end();
-        self.group.excuse(node);
-        self.note(Step::Fault, &[node as u64], || {
-            format!("the end of the journal of {node} is damaged")
-        });
+        self.damage(node, "the end of the journal", Disk::damage_end);
     }
 
     /// The batch behind that place, of a member that is down, is damaged.
     pub(crate) fn damage_behind(&mut self, node: usize, end: &(String, u64)) {
-        assert!(
-            !self.nodes[node].is_alive(),
-            "what runs would have it in memory"
-        );
-        self.nodes[node].disk.damage_behind(end);
-        self.group.excuse(node);
-        self.note(Step::Fault, &[node as u64], || {
-            format!("the journal of {node} is damaged behind {end:?}")
-        });
+        self.damage(node, "a batch", |disk| disk.damage_behind(end));
     }
 
     /// The first file of that kind, of a member that is down, is damaged.
     pub(crate) fn damage_first(&mut self, node: usize, kind: &str) {
+        self.damage(node, kind, |disk| disk.damage_first(kind));
+    }
+
+    fn damage(&mut self, node: usize, what: &str, damage: impl FnOnce(&mut Disk)) {
         assert!(
             !self.nodes[node].is_alive(),
             "what runs would have it in memory"
         );
-        self.nodes[node].disk.damage_first(kind);
+        damage(&mut self.nodes[node].disk);
         self.group.excuse(node);
         self.note(Step::Fault, &[node as u64], || {
-            format!("the first {kind} of {node} is damaged")
+            format!("{what} of {node} is damaged")
         });
     }
 
