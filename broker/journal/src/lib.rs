@@ -48,6 +48,6 @@ pub use journal::{Journal, JournalConfig, JournalEvent, Space};
 pub use ops::{CheckpointOrder, DiskDone, DiskOp};
 pub use read::{ReadDone, ReadOp, Reader, ScrubAt};
 pub use recover::{RecoverError, Recovered, Report, recover};
-pub use set_aside::SetAside;
+pub use set_aside::{SetAside, is_aside};
 pub use storage::{Faults, LimitedStorage, MemStorage, Storage, StorageError, contract_tests};
 pub use worker::DiskWorker;

@@ -58,7 +58,7 @@ fn is_about_the_member(name: &str) -> bool {
 }
 
 /// True for a file that was set aside, in whatever version.
-pub(crate) fn is_aside(name: &str) -> bool {
+pub fn is_aside(name: &str) -> bool {
     name.starts_with("damaged-") || name.starts_with("aside-")
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tandemmq_cluster::{Event, Role};
-use tandemmq_journal::{LogState, ReadDone, ScrubAt};
+use tandemmq_journal::{LogState, ReadDone, ScrubAt, is_aside};
 use tandemmq_model::Time;
 
 use super::{Crash, World};
@@ -494,7 +494,7 @@ impl World {
         let files = self.nodes[node].disk.files();
         // The incarnation's own files; what was set aside is nobody's any more.
         let of_use = |(name, length): &(String, u64)| {
-            let aside = name.starts_with("aside-") || name.starts_with("damaged-");
+            let aside = is_aside(name);
             // Nobody looks at it before a start: bits would add up in both copies.
             *length > 0 && !aside && !name.starts_with("identity")
         };

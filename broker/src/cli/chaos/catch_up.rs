@@ -8,9 +8,10 @@ use crate::cli::chaos::logs::LogMark;
 use crate::cli::chaos::trial::Trial;
 use crate::cli::show;
 
-/// Kills that are spread over a transfer of so many messages meet it in the middle: then some start
+/// So many kills, spread over a transfer of so many messages, meet it in the middle: then some start
 /// must go on with what the one before had stored.
-const RESUMES: (u32, u64) = (5, 500_000);
+const RESUMES_KILLS: u32 = 5;
+const RESUMES_MESSAGES: u64 = 500_000;
 
 /// What a member's log says when it begins to install, before the record that it goes on behind.
 const INSTALLS: &str = "and the live records behind ";
@@ -59,7 +60,7 @@ pub(super) async fn run(trial: &mut Trial<'_>, times: u32, messages: u64) -> any
          with what was there; votes again {} after the last start",
         show::duration(time)
     ));
-    if times >= RESUMES.0 && messages >= RESUMES.1 && resumed == 0 {
+    if times >= RESUMES_KILLS && messages >= RESUMES_MESSAGES && resumed == 0 {
         trial.surprise("every start began the transfer anew".to_owned());
     }
     Ok(())

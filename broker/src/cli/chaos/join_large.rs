@@ -3,11 +3,9 @@
 //! what the old master handed out.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::process::Stdio;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use tandemmq_model::limits::FRAME_BYTES_MAX;
-use tokio::process::Command;
 
 use crate::cli::chaos::trial::Trial;
 use crate::cli::chaos::volume;
@@ -91,16 +89,8 @@ async fn content(trial: &Trial<'_>) -> anyhow::Result<(u64, u64, u64)> {
 }
 
 async fn promote(trial: &Trial<'_>, broker: &str) -> anyhow::Result<()> {
-    let output = Command::new(std::env::current_exe()?)
-        .args(["promote", "--broker", broker, "--dir"])
-        .arg(trial.folder())
-        .stdin(Stdio::null())
-        .output()
-        .await
-        .context("cannot run tandemmq promote")?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        bail!("tandemmq promote --broker {broker} failed: {said}");
+    match trial.tool(&["promote", "--broker", broker]).await? {
+        (Some(0), _) => Ok(()),
+        (code, said) => bail!("tandemmq promote failed with exit code {code:?}: {said}"),
     }
-    Ok(())
 }

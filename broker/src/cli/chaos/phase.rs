@@ -13,6 +13,7 @@ use crate::cli::chaos::{
     bit_flips, catch_up, disk_trouble, join_large, journal_full, kill, lag, power_cuts, roll_back,
     stop, swap, wipe, wipe_majority,
 };
+use crate::cli::show;
 use crate::config::{ByteSize, Journal, Testing, TestingDisk, Timing};
 use crate::supervisor::local_group::LocalGroup;
 use crate::supervisor::plan::Settings;
@@ -162,7 +163,12 @@ impl Phase {
                 format!("a slave's volume is wiped under messages of 10 MiB, {times} times")
             }
             Self::RollBack { times, age } => {
-                format!("a member's volume is rolled back by {age:?} and more, {times} times")
+                let least = if age.is_zero() {
+                    "a moment"
+                } else {
+                    &show::duration(age)
+                };
+                format!("a member's volume is rolled back by {least} and more, {times} times")
             }
             Self::Swap => "two members' volumes are swapped, then swapped back".into(),
             Self::WipeMajority => "two of three volumes are wiped, the third recovers".into(),

@@ -1,9 +1,11 @@
 //! What a phase works with: group, load, choices; and the waits that phases share.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
 use crate::chance::Chance;
@@ -80,9 +82,19 @@ impl<'a> Trial<'a> {
         self.measured.surprises.push(text);
     }
 
-    /// The cluster's folder, as `--dir` of the tools wants it.
-    pub(super) fn folder(&self) -> &Path {
-        &self.folder
+    /// Calls one of the tools as a person does: its exit code, and what it said on one line.
+    pub(super) async fn tool(&self, args: &[&str]) -> anyhow::Result<(Option<i32>, String)> {
+        let output = Command::new(std::env::current_exe()?)
+            .args(args)
+            .arg("--dir")
+            .arg(&self.folder)
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .with_context(|| format!("cannot run tandemmq {}", args.join(" ")))?;
+        let said = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&said).trim().replace('\n', " | ");
+        Ok((output.status.code(), text))
     }
 
     /// Where a broker's volume is.

@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use tandemmq_journal::is_aside;
+
 use crate::chance::Chance;
 
 /// One flipped bit.
@@ -59,10 +61,7 @@ pub(super) fn swap(a: &Path, b: &Path) -> io::Result<()> {
 pub(super) fn delete_set_aside(folder: &Path) -> io::Result<()> {
     for (path, _) in files(folder)? {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if ["damaged-", "aside-"]
-            .iter()
-            .any(|kind| name.starts_with(kind))
-        {
+        if is_aside(&name) {
             fs::remove_file(&path)?;
         }
     }

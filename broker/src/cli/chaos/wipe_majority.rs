@@ -1,11 +1,9 @@
 //! Two of three lose their volumes: the group must not form anew, the third says that it has the
 //! data, and `tandemmq recover` brings it back.
 
-use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use tokio::process::Command;
 
 use crate::cli::chaos::trial::Trial;
 use crate::cli::chaos::volume;
@@ -90,18 +88,7 @@ async fn check_that_it_says(trial: &mut Trial<'_>, survivor: &str) {
     }
 }
 
-/// Calls the tool as a person does; its exit code, and what it said.
 async fn recover(trial: &Trial<'_>, survivor: &str) -> anyhow::Result<(Option<i32>, String)> {
-    let output = Command::new(std::env::current_exe()?)
-        .arg("recover")
-        .arg("--dir")
-        .arg(trial.folder())
-        .args(["--survivor", survivor, "--accept-data-loss"])
-        .stdin(Stdio::null())
-        .output()
-        .await
-        .context("cannot run tandemmq recover")?;
-    let said = [output.stdout, output.stderr].concat();
-    let text = String::from_utf8_lossy(&said).trim().replace('\n', " | ");
-    Ok((output.status.code(), text))
+    let args = ["recover", "--survivor", survivor, "--accept-data-loss"];
+    trial.tool(&args).await
 }
