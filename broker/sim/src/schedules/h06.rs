@@ -28,10 +28,7 @@ fn replace(
     })?;
     stage.frames(Kind::Append, master, last, Verdict::Drop);
     stage.until("the final record is in the log", |world| {
-        world.generation(master) == before + 2
-            && world.nodes[place]
-                .machine()
-                .is_some_and(|machine| machine.log_state() == LogState::Clean)
+        world.generation(master) == before + 2 && world.log_state(place) == Some(LogState::Clean)
     })?;
     Ok(old)
 }

@@ -37,9 +37,7 @@ pub(super) fn h7_a_rolled_back_volume_is_recognised_and_does_not_vote(stage: &mu
     stage.start(master);
     stage.master(None)?;
     stage.until("the victim knows what it is", |world| {
-        world.nodes[victim]
-            .machine()
-            .is_some_and(|m| m.log_state() == LogState::DataLoss)
+        world.log_state(victim) == Some(LogState::DataLoss)
     })?;
     stage.finish()
 }

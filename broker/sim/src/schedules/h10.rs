@@ -36,7 +36,7 @@ pub(super) fn h10_an_acknowledged_batch_that_is_damaged_costs_the_vote(
     stage.until("the victim runs again", |world| {
         world.nodes[victim].is_alive()
     })?;
-    let state = stage.world.nodes[victim].machine().map(|m| m.log_state());
+    let state = stage.world.log_state(victim);
     stage.must(
         state == Some(LogState::Clean),
         "beyond the durable mark it looks like a torn tail",
@@ -53,9 +53,7 @@ pub(super) fn h10_an_acknowledged_batch_that_is_damaged_costs_the_vote(
         "the two without the batch have no master",
     )?;
     stage.until("the victim knows what it is", |world| {
-        world.nodes[victim]
-            .machine()
-            .is_some_and(|m| m.log_state() == LogState::DataLoss)
+        world.log_state(victim) == Some(LogState::DataLoss)
     })?;
     stage.start(master);
     stage.master(None)?;

@@ -25,15 +25,9 @@ pub(super) fn h25_a_damaged_member_has_no_vote_below_its_masters_end(stage: &mut
     stage.frames(Kind::Append, master, victim, Verdict::Drop);
     stage.frames(Kind::Offer, master, victim, Verdict::Drop);
     stage.start(victim);
-    let state = |stage: &Stage| {
-        stage.world.nodes[victim]
-            .machine()
-            .map(|machine| machine.log_state())
-    };
+    let state = |stage: &Stage| stage.world.log_state(victim);
     stage.until("the damage is found", |world| {
-        world.nodes[victim]
-            .machine()
-            .is_some_and(|machine| machine.log_state() == LogState::NeedsRepair)
+        world.log_state(victim) == Some(LogState::NeedsRepair)
     })?;
     stage.pass(1_500)?;
     stage.must(

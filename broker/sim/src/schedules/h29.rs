@@ -55,9 +55,7 @@ pub(super) fn h29_a_learner_that_promised_a_dead_candidate_is_outbid(stage: &mut
     stage.frames(Kind::Append, master, learner, Verdict::Drop);
     stage.start(learner);
     stage.until("the learner learns", |world| {
-        world.nodes[learner]
-            .machine()
-            .is_some_and(|machine| machine.log_state() == LogState::Learner)
+        world.log_state(learner) == Some(LogState::Learner)
     })?;
     stage.pass(300)?;
     // The three others lose the master for a moment; what a candidate asks reaches the learner only.

@@ -17,11 +17,7 @@ pub(super) fn h32_a_learner_is_listed_only_once_it_is_clean_on_its_disk(
     stage.world.wipe(place);
     stage.world.nodes[place].disk.hang();
     stage.start(place);
-    let state = |stage: &Stage| {
-        stage.world.nodes[place]
-            .machine()
-            .map(|machine| machine.log_state())
-    };
+    let state = |stage: &Stage| stage.world.log_state(place);
     let mut learned = 0;
     for _ in 0..60 {
         stage.world.let_through(place, 1);
@@ -32,7 +28,7 @@ pub(super) fn h32_a_learner_is_listed_only_once_it_is_clean_on_its_disk(
         learned += u32::from(state(stage) == Some(LogState::Learner));
         stage.must(
             stage.generation(master) == before,
-            "it is listed while its disk does not call it clean",
+            "it is not listed while its disk does not call it clean",
         )?;
     }
     stage.must(

@@ -44,15 +44,9 @@ pub(super) fn h33_a_repaired_member_is_not_accused_of_what_was_never_committed(
     let new = stage.master(Some(old))?;
     stage.start(victim);
     stage.until("the damage is found", |world| {
-        world.nodes[victim]
-            .machine()
-            .is_some_and(|machine| machine.log_state() == LogState::NeedsRepair)
+        world.log_state(victim) == Some(LogState::NeedsRepair)
     })?;
-    let clean = |world: &crate::world::World| {
-        world.nodes[victim]
-            .machine()
-            .is_some_and(|machine| machine.log_state() == LogState::Clean)
-    };
+    let clean = |world: &crate::world::World| world.log_state(victim) == Some(LogState::Clean);
     stage.until("the victim is whole again", clean)?;
     let end = stage.offsets(new).appended;
     stage.must(

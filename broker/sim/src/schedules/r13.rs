@@ -60,9 +60,7 @@ pub(super) fn r13_a_master_that_dies_between_joint_and_final_leaves_no_split(
             })?;
         } else {
             stage.until("the learner learns", |world| {
-                world.nodes[lost]
-                    .machine()
-                    .is_some_and(|m| m.log_state() == LogState::Learner)
+                world.log_state(lost) == Some(LogState::Learner)
             })?;
             stage.frames(Kind::Ack, None, master, Verdict::Drop);
             stage.frames(Kind::HeartbeatReply, None, master, Verdict::Drop);
@@ -95,9 +93,7 @@ pub(super) fn r13_a_new_voter_and_its_master_are_no_majority_of_the_old_ones(
     stage.world.wipe(place);
     stage.start(place);
     stage.until("the new volume has all that is committed", |world| {
-        world.nodes[place]
-            .machine()
-            .is_some_and(|machine| machine.log_state() == LogState::Clean)
+        world.log_state(place) == Some(LogState::Clean)
     })?;
     let before = stage.acknowledged();
     stage.offer(5);

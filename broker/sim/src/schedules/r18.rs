@@ -22,11 +22,7 @@ pub(super) fn h34_old_acks_set_no_volume_aside(stage: &mut Stage) -> Judged {
     stage.frames(Kind::HeartbeatReply, other, master, Verdict::Drop);
     stage.frames(Kind::Ack, other, master, Verdict::Drop);
     stage.start(accused);
-    let state = move |world: &World| {
-        world.nodes[accused]
-            .machine()
-            .map(|machine| machine.log_state())
-    };
+    let state = move |world: &World| world.log_state(accused);
     stage.until("it knows what it is", |world| {
         state(world) == Some(LogState::DataLoss)
     })?;

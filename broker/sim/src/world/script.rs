@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use tandemmq_cluster::InboundId;
+use tandemmq_journal::LogState;
 use tandemmq_model::Bytes;
 
 use super::World;
@@ -139,6 +140,13 @@ impl World {
             self.crash(node, super::Crash::Kill);
             self.restart_after(node, Duration::from_millis(1));
         }
+    }
+
+    /// What a member says of its log; none while it is down.
+    pub(crate) fn log_state(&self, node: usize) -> Option<LogState> {
+        self.nodes[node]
+            .machine()
+            .map(|machine| machine.log_state())
     }
 
     /// The generation of a member's Config; 0 while it is down.
