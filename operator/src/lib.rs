@@ -1,6 +1,7 @@
 //! The TandemMQ operator: makes a `BrokerCluster` into running groups of brokers and says how they are.
 
 pub mod api;
+pub mod decide;
 pub mod http;
 pub mod leader;
 pub mod metrics;
