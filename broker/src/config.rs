@@ -9,6 +9,7 @@
 
 mod locate;
 mod size;
+mod tls;
 mod validate;
 
 use std::fmt;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use size::ByteSize;
+pub(crate) use tls::{PeersTls, Tls, TransportTls};
 
 /// One broker's whole configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +51,9 @@ pub(crate) struct Config {
     /// Who may connect.
     #[serde(default)]
     pub(crate) auth: Auth,
+    /// Encryption of what is not a client port.
+    #[serde(default)]
+    pub(crate) tls: Tls,
     /// Times of the group's protocol.
     #[serde(default)]
     pub(crate) timing: Timing,
@@ -130,6 +135,9 @@ pub(crate) struct Transport {
     pub(crate) maximum_connections: u32,
     /// Bytes of one frame.
     pub(crate) max_frame_size: ByteSize,
+    /// The port speaks TLS; none: plain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tls: Option<TransportTls>,
 }
 
 /// Who may connect.
@@ -245,6 +253,10 @@ impl Config {
         if let Some(users) = &mut self.auth.users_file {
             *users = folder.join(&*users);
         }
+        self.tls.resolve_paths(folder);
+        if let Some(tls) = &mut self.transports.stomp.tls {
+            tls.resolve_paths(folder);
+        }
     }
 }
 
@@ -284,6 +296,7 @@ impl Default for Transport {
         Self {
             maximum_connections: 1_000,
             max_frame_size: ByteSize(tandemmq_model::limits::FRAME_BYTES_MAX as u64),
+            tls: None,
         }
     }
 }

@@ -8,12 +8,14 @@ mod election;
 mod http;
 mod metrics;
 mod runtime;
+mod socket;
 mod stomp_client;
 mod storage;
 mod supervisor;
 mod telemetry;
 #[cfg(test)]
 mod testing;
+mod tls;
 
 fn main() -> std::process::ExitCode {
     cli::run(std::env::args_os())

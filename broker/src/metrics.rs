@@ -35,6 +35,8 @@ pub(crate) struct Metrics {
     pub(crate) disk_sync_seconds: Histogram,
     /// Bytes written to the journal's disk, in whole blocks.
     pub(crate) disk_written_bytes: Counter,
+    certificate_not_after: Family<UseLabel, Gauge>,
+    reload_failed: Family<KeyLabel, Gauge>,
     copied: Copied,
     registry: Mutex<Registry>,
     /// Boot clock, nanoseconds.
@@ -65,6 +67,16 @@ struct RoleLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UseLabel {
+    r#use: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KeyLabel {
+    key: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OffsetLabel {
     offset: &'static str,
 }
@@ -92,6 +104,8 @@ impl Metrics {
             // 50 µs (a cached write) to 1.6 s (a disk about to be called stalled).
             disk_sync_seconds: Histogram::new(exponential_buckets(0.000_05, 2.0, 16)),
             disk_written_bytes: Counter::default(),
+            certificate_not_after: Family::default(),
+            reload_failed: Family::default(),
             copied: Copied::default(),
             registry: Mutex::new(Registry::with_prefix("tandemmq")),
             turned_at: AtomicU64::new(0),
@@ -135,7 +149,29 @@ impl Metrics {
             Unit::Bytes,
             self.disk_written_bytes.clone(),
         );
+        own.register_with_unit(
+            "certificate_not_after",
+            "End of a certificate's time, since 1970",
+            Unit::Seconds,
+            self.certificate_not_after.clone(),
+        );
+        own.register(
+            "reload_failed",
+            "1 while changed files are not usable and their old content is in use",
+            self.reload_failed.clone(),
+        );
         self.copied.register(own);
+    }
+
+    /// The end of a certificate, by what it is used for.
+    pub(crate) fn certificate_not_after(&self, usage: &'static str) -> Gauge {
+        let label = UseLabel { r#use: usage };
+        self.certificate_not_after.get_or_create_owned(&label)
+    }
+
+    /// Whether the files of a key of the configuration are not usable as they are now.
+    pub(crate) fn reload_failed(&self, key: &'static str) -> Gauge {
+        self.reload_failed.get_or_create_owned(&KeyLabel { key })
     }
 
     /// The page of `/metrics`.

@@ -26,9 +26,12 @@ mod node_task;
 mod outgoing;
 mod peer_link;
 mod peer_listener;
+#[cfg(test)]
+mod peer_tls_tests;
 mod ports;
 mod publish;
 mod reader;
+mod said;
 mod shutdown;
 mod start;
 mod users;

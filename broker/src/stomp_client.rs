@@ -15,7 +15,7 @@
 pub(crate) mod receiver;
 pub(crate) mod sender;
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
@@ -25,6 +25,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::cli::broker_url::{BrokerUrl, FailoverOptions};
+use crate::socket::Socket;
+use crate::tls::{self, tool::ToolTls};
 
 /// A broker that accepts but does not answer for so long is tried no longer: a stopped process
 /// accepts connections in its kernel's backlog.
@@ -74,6 +76,14 @@ impl std::fmt::Debug for Login {
 /// Why there is no connection any more, or never was.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
+    /// The broker's TLS is not as `--brokerUrl` and `--ca-file` say. Fatal.
+    #[error("{address}: {why}")]
+    Tls {
+        /// The broker.
+        address: String,
+        /// What is wrong.
+        why: String,
+    },
     /// The network. Retryable elsewhere.
     #[error("{address}: {error}")]
     Io {
@@ -124,7 +134,7 @@ impl ClientError {
 /// One connection after CONNECTED.
 pub(crate) struct Connection {
     address: String,
-    socket: TcpStream,
+    socket: Socket,
     codec: ClientCodec,
     queued: BytesMut,
     read: BytesMut,
@@ -138,6 +148,7 @@ pub(crate) struct Failover {
     addresses: Vec<String>,
     options: FailoverOptions,
     login: Option<Login>,
+    tls: Option<ToolTls>,
     next: usize,
     /// The address at `next` gave a connection, which the caller has lost since.
     lost: bool,
@@ -147,13 +158,23 @@ pub(crate) struct Failover {
 // === impl Connection ===
 
 impl Connection {
-    /// Dials one broker and logs in.
+    /// Dials one broker without TLS and logs in.
     pub(crate) async fn open(
         address: &str,
         login: Option<&Login>,
         heart_beat: HeartBeat,
     ) -> Result<Self, ClientError> {
-        match timeout(CONNECT_TIMEOUT, Self::dial(address, login, heart_beat)).await {
+        Self::open_with(address, None, login, heart_beat).await
+    }
+
+    /// The same, with TLS when there is some.
+    async fn open_with(
+        address: &str,
+        tls: Option<&ToolTls>,
+        login: Option<&Login>,
+        heart_beat: HeartBeat,
+    ) -> Result<Self, ClientError> {
+        match timeout(CONNECT_TIMEOUT, Self::dial(address, tls, login, heart_beat)).await {
             Ok(result) => result,
             Err(_) => Err(ClientError::Timeout(address.to_owned())),
         }
@@ -161,6 +182,7 @@ impl Connection {
 
     async fn dial(
         address: &str,
+        tls: Option<&ToolTls>,
         login: Option<&Login>,
         heart_beat: HeartBeat,
     ) -> Result<Self, ClientError> {
@@ -171,6 +193,13 @@ impl Connection {
         let socket = TcpStream::connect(address).await.map_err(io_error)?;
         // A request waits for its answer: nothing may wait for more bytes.
         socket.set_nodelay(true).map_err(io_error)?;
+        let socket = match tls {
+            Some(tls) => tls
+                .connect(address, socket)
+                .await
+                .map_err(|error| handshake_error(address, error))?,
+            None => Socket::Plain(socket),
+        };
         let mut connection = Self {
             address: address.to_owned(),
             socket,
@@ -238,7 +267,7 @@ impl Connection {
 
     /// Writes all that is queued; what comes meanwhile waits for `next`. May be cancelled.
     pub(crate) async fn flush(&mut self) -> Result<(), ClientError> {
-        while !self.queued.is_empty() {
+        while !self.queued.is_empty() || self.socket.wants_write() {
             self.turn().await?;
         }
         Ok(())
@@ -251,19 +280,23 @@ impl Connection {
         if wrote || read {
             return Ok(());
         }
-        let interest = match self.queued.is_empty() {
+        let interest = match self.queued.is_empty() && !self.socket.wants_write() {
             true => Interest::READABLE,
             false => Interest::READABLE | Interest::WRITABLE,
         };
-        let ready = self.socket.ready(interest).await;
+        let ready = self.socket.stream().ready(interest).await;
         ready.map(|_| ()).map_err(|error| self.io_error(error))
     }
 
     fn try_write(&mut self) -> Result<bool, ClientError> {
+        if let Err(error) = self.socket.try_flush() {
+            return Err(self.io_error(error));
+        }
         if self.queued.is_empty() {
             return Ok(false);
         }
-        match self.socket.try_write(&self.queued) {
+        let queued = [IoSlice::new(&self.queued)];
+        match self.socket.try_write_vectored(&queued) {
             Ok(bytes) => {
                 self.queued.advance(bytes);
                 Ok(bytes > 0)
@@ -312,13 +345,14 @@ impl Connection {
         }
     }
 
-    /// The socket alone, for a generator that speaks for itself. Nothing must be under way.
+    /// The socket of `open` alone, for a generator that speaks for itself. Nothing must be under
+    /// way.
     pub(crate) fn into_socket(self) -> TcpStream {
         assert!(
             self.queued.is_empty(),
             "everything queued was written before CONNECTED came"
         );
-        self.socket
+        self.socket.into_plain().expect("`open` dials without TLS")
     }
 
     fn io_error(&self, error: io::Error) -> ClientError {
@@ -334,6 +368,18 @@ impl Connection {
             address: self.address.clone(),
             text: error_text(frame),
         }
+    }
+}
+
+/// A broker that goes away within a handshake is like one that is not there.
+fn handshake_error(address: &str, error: io::Error) -> ClientError {
+    let address = address.to_owned();
+    match error.kind() {
+        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => ClientError::Tls {
+            address,
+            why: tls::explain(&error),
+        },
+        _ => ClientError::Io { address, error },
     }
 }
 
@@ -411,6 +457,7 @@ impl Failover {
             addresses: url.addresses.clone(),
             options: url.options.clone(),
             login,
+            tls: None,
             next,
             lost: false,
             warn: |_| {},
@@ -428,10 +475,17 @@ impl Failover {
             addresses,
             options,
             login: None,
+            tls: None,
             next: 0,
             lost: false,
             warn: |_| {},
         }
+    }
+
+    /// Dials with TLS, when there is some.
+    pub(crate) fn with_tls(mut self, tls: Option<ToolTls>) -> Self {
+        self.tls = tls;
+        self
     }
 
     /// Says so when it takes long (`warnAfterReconnectAttempts`).
@@ -488,7 +542,8 @@ impl Failover {
         let mut last = None;
         for _ in 0..self.addresses.len() {
             let address = &self.addresses[self.next];
-            match Connection::open(address, self.login.as_ref(), HeartBeat::Expected).await {
+            let (tls, login) = (self.tls.as_ref(), self.login.as_ref());
+            match Connection::open_with(address, tls, login, HeartBeat::Expected).await {
                 Ok(connection) => {
                     self.lost = true;
                     return Ok(connection);

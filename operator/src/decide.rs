@@ -20,9 +20,10 @@ pub mod recover;
 pub mod roll;
 pub mod step;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod walk;
+pub mod wishes;
 
 use k8s_openapi::jiff::Timestamp;
 
@@ -48,8 +49,8 @@ pub struct Decision {
 pub struct Given<'a> {
     /// The objects that shall be, and why some cannot be planned.
     pub wishes: &'a [Wish],
-    /// What is wrong with the spec.
-    pub invalid: Option<Problem>,
+    /// What went wrong outside: an object that cannot be planned, a change that was refused.
+    pub failed: Option<Problem>,
     /// The time now.
     pub now: Timestamp,
     /// A random id of a group, for a recovery that begins.
@@ -86,7 +87,7 @@ impl<'a> Work<'a> {
     fn run(mut self) -> Decision {
         let paused = self.seen.cluster.spec.maintenance.paused;
         let children = children::decide(self.seen, self.given.wishes);
-        self.problems.extend(self.given.invalid.clone());
+        self.problems.extend(self.given.failed.clone());
         self.problems.extend(children.problems.clone());
         let applied = self.problems.is_empty();
         self.take_children(&children);
@@ -94,12 +95,13 @@ impl<'a> Work<'a> {
         let rolling = self.whose_turn();
         for group in &self.seen.groups {
             if !removal.gone.contains(&group.name) {
-                let busy = children.left_alone.contains(&group.name)
-                    || children
-                        .steps
-                        .iter()
-                        .any(|(g, _)| g.as_ref() == Some(&group.name));
-                self.group(group, busy, rolling.as_deref() == Some(&group.name));
+                let alone = children.left_alone.contains(&group.name);
+                let busy = children
+                    .steps
+                    .iter()
+                    .any(|(g, _)| g.as_ref() == Some(&group.name));
+                let turn = !busy && rolling.as_deref() == Some(&group.name);
+                self.group(group, alone, turn);
             }
         }
         self.batches.push(removal.steps);
@@ -155,11 +157,16 @@ impl<'a> Work<'a> {
         first.map(|g| g.name.clone())
     }
 
-    /// One group. `busy`: its objects are being changed or are not ours: it does not roll now.
-    fn group(&mut self, group: &GroupSeen, busy: bool, turn: bool) {
+    /// One group. `alone`: something of it is not ours, so nothing of it is touched. `turn`: it
+    /// may roll, if it has to.
+    fn group(&mut self, group: &GroupSeen, alone: bool, turn: bool) {
         let before = self.seen.status_of(&group.name);
         let mut status = members::status_of(group, before, self.given.now);
-        let founding = self.founding(group);
+        let founding = if alone {
+            founding::Outcome::default()
+        } else {
+            self.founding(group)
+        };
         let mut steps = founding.steps;
         self.notes.extend(founding.notes);
         let unfounded = founding
@@ -167,8 +174,10 @@ impl<'a> Work<'a> {
             .as_ref()
             .is_some_and(|(r, _)| *r != Reason::WishRefused);
         let problem = members::problem_of(group, &status).filter(|_| !unfounded);
-        steps.extend(labels::decide(group, status.master.as_deref()));
-        let rolls = turn && !busy && !unfounded && steps.is_empty();
+        if !alone {
+            steps.extend(labels::decide(group, status.master.as_deref()));
+        }
+        let rolls = turn && !alone && !unfounded && steps.is_empty();
         let mut rolled = None;
         if rolls {
             let roll = roll::decide(

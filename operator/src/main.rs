@@ -1,10 +1,8 @@
 //! The operator's program.
 
-fn main() {
-    use kube::CustomResourceExt as _;
-    println!(
-        "{}",
-        serde_json::to_string_pretty(&tandemmq_operator::api::BrokerCluster::crd())
-            .expect("a CRD is JSON")
-    );
+use clap::Parser;
+use tandemmq_operator::cli::Cli;
+
+fn main() -> anyhow::Result<()> {
+    Cli::parse().run()
 }

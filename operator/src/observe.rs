@@ -9,6 +9,7 @@
 
 pub mod child;
 pub mod lease;
+pub mod look;
 pub mod pod;
 pub mod report;
 pub mod stores;

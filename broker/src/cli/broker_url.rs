@@ -4,6 +4,7 @@
 //! failover:(tcp://a:61613,stomp://b:61613)?randomize=false      a list, with options
 //! failover:tcp://a:61613,tcp://b:61613                          the same without brackets
 //! tcp://a:61613   stomp://a   a:61613                           one broker; 61613 when not said
+//! ssl://a:61613   stomp+ssl://a                                 the same with TLS, all or none
 //! ```
 //! The failover transport is always used, also for one address, as its options have defaults.
 //! Options of ActiveMQ that change nothing here are accepted; a misspelt one is an error.
@@ -45,6 +46,8 @@ const FAMILIES_WITHOUT_EFFECT: [&str; 4] = ["jms.", "nested.", "socket.", "wireF
 pub(crate) struct BrokerUrl {
     /// `host:port`, in the order given.
     pub(crate) addresses: Vec<String>,
+    /// With TLS.
+    pub(crate) tls: bool,
     /// How to go through them.
     pub(crate) options: FailoverOptions,
 }
@@ -95,13 +98,18 @@ pub(crate) enum UrlError {
     #[error("{0} addresses; at most {ADDRESSES_MAX} are allowed")]
     TooManyAddresses(usize),
     /// A scheme nobody speaks here.
-    #[error("scheme {scheme:?} in {address:?} is not supported; allowed are tcp:// and stomp://")]
+    #[error(
+        "scheme {scheme:?} in {address:?} is not supported; allowed are tcp:// and stomp://, with TLS ssl:// and stomp+ssl://"
+    )]
     Scheme {
         /// The scheme.
         scheme: String,
         /// The whole address.
         address: String,
     },
+    /// TLS for some.
+    #[error("some addresses are ssl:// and some are not; allowed is all or none")]
+    MixedTls,
     /// Not `host:port`.
     #[error("{address:?} is no address: {why}")]
     Address {
@@ -141,20 +149,25 @@ impl FromStr for BrokerUrl {
             None => text.split_once('?').unwrap_or((text, "")),
         };
         let mut addresses = Vec::new();
+        let mut encrypted = 0;
         for part in list
             .split(',')
             .map(str::trim)
             .filter(|part| !part.is_empty())
         {
-            addresses.push(address(part)?);
+            let (address, tls) = address(part)?;
+            encrypted += usize::from(tls);
+            addresses.push(address);
         }
         match addresses.len() {
             0 => return Err(UrlError::NoAddress),
             count if count > ADDRESSES_MAX => return Err(UrlError::TooManyAddresses(count)),
+            count if encrypted != 0 && encrypted != count => return Err(UrlError::MixedTls),
             _ => {}
         }
         Ok(Self {
             addresses,
+            tls: encrypted > 0,
             options: FailoverOptions::parse(query)?,
         })
     }
@@ -165,6 +178,7 @@ impl BrokerUrl {
     pub(crate) fn of_addresses(addresses: Vec<String>) -> Self {
         Self {
             addresses,
+            tls: false,
             options: FailoverOptions::default(),
         }
     }
@@ -172,10 +186,11 @@ impl BrokerUrl {
 
 impl fmt::Display for BrokerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls { "ssl" } else { "tcp" };
         let list: Vec<String> = self
             .addresses
             .iter()
-            .map(|address| format!("tcp://{address}"))
+            .map(|address| format!("{scheme}://{address}"))
             .collect();
         write!(f, "failover:({})", list.join(","))
     }
@@ -249,12 +264,13 @@ fn split_failover(rest: &str) -> Result<(&str, &str), UrlError> {
     }
 }
 
-/// `tcp://host:port`, `stomp://host`, `host:port` → `host:port`. Its own options are connection
-/// options of OpenWire and are dropped.
-fn address(text: &str) -> Result<String, UrlError> {
+/// `tcp://host:port`, `stomp://host`, `host:port` → `host:port`, and whether with TLS. Its own
+/// options are connection options of OpenWire and are dropped.
+fn address(text: &str) -> Result<(String, bool), UrlError> {
     let plain = text.split_once('?').map_or(text, |(plain, _)| plain);
-    let rest = match plain.split_once("://") {
-        Some(("tcp" | "stomp", rest)) => rest,
+    let (rest, tls) = match plain.split_once("://") {
+        Some(("tcp" | "stomp", rest)) => (rest, false),
+        Some(("ssl" | "stomp+ssl", rest)) => (rest, true),
         Some((scheme, _)) => {
             let scheme = scheme.to_owned();
             return Err(UrlError::Scheme {
@@ -262,7 +278,7 @@ fn address(text: &str) -> Result<String, UrlError> {
                 address: plain.to_owned(),
             });
         }
-        None => plain,
+        None => (plain, false),
     };
     let rest = rest.trim_end_matches('/');
     let wrong = |why| UrlError::Address {
@@ -274,9 +290,9 @@ fn address(text: &str) -> Result<String, UrlError> {
         return Err(wrong("it needs a host name"));
     }
     match port {
-        None => Ok(format!("{host}:{DEFAULT_PORT}")),
+        None => Ok((format!("{host}:{DEFAULT_PORT}"), tls)),
         Some(port) => match port.parse::<u16>() {
-            Ok(port) if port > 0 => Ok(format!("{host}:{port}")),
+            Ok(port) if port > 0 => Ok((format!("{host}:{port}"), tls)),
             _ => Err(wrong("its port must be a number from 1 to 65535")),
         },
     }
@@ -414,7 +430,8 @@ mod tests {
             ("failover:(tcp://a:1", "brackets"),
             ("failover:tcp://a:1)", "brackets"),
             ("failover:(tcp://a:1)randomize=false", "brackets"),
-            ("ssl://a:1", "tcp:// and stomp://"),
+            ("http://a:1", "tcp:// and stomp://"),
+            ("failover:(ssl://a:1,tcp://b:2)", "all or none"),
             ("tcp://a:0", "1 to 65535"),
             ("tcp://a:x", "1 to 65535"),
             ("tcp://:1", "host name"),
@@ -445,8 +462,19 @@ mod tests {
 
     #[test]
     fn a_url_can_be_written_back() {
-        let url: BrokerUrl = "failover:(tcp://a:1,stomp://b:2)".parse().unwrap();
-        assert_eq!(url.to_string(), "failover:(tcp://a:1,tcp://b:2)");
-        assert_eq!(url.to_string().parse::<BrokerUrl>().unwrap(), url);
+        for (text, written) in [
+            (
+                "failover:(tcp://a:1,stomp://b:2)",
+                "failover:(tcp://a:1,tcp://b:2)",
+            ),
+            (
+                "ssl://a:1,stomp+ssl://b",
+                "failover:(ssl://a:1,ssl://b:61613)",
+            ),
+        ] {
+            let url: BrokerUrl = text.parse().unwrap();
+            assert_eq!(url.to_string(), written);
+            assert_eq!(written.parse::<BrokerUrl>().unwrap(), url);
+        }
     }
 }

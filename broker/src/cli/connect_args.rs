@@ -8,6 +8,7 @@ use crate::cli::CliError;
 use crate::cli::broker_url::BrokerUrl;
 use crate::stomp_client::{Failover, Login};
 use crate::supervisor::cluster_file::ClusterFile;
+use crate::tls::tool::ToolTls;
 
 /// The first group of `up`, as it starts without options.
 const URL_DEFAULT: &str =
@@ -19,7 +20,8 @@ const PASSWORD_BYTES_MAX: usize = 4_096;
 /// Where to connect, and as whom.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ConnectArgs {
-    /// Brokers: failover:(tcp://a:1,stomp://b:2)?randomize=false, or a single tcp://host:port
+    /// Brokers: failover:(tcp://a:1,stomp://b:2)?randomize=false, or a single tcp://host:port;
+    /// ssl:// or stomp+ssl:// with TLS
     /// [default: the first group of `tandemmq up`, ports 20000, 20010, 20020]
     #[arg(
         long = "brokerUrl",
@@ -34,6 +36,9 @@ pub(crate) struct ConnectArgs {
     /// With --dir: which group, when there are several
     #[arg(long, requires = "dir")]
     pub(crate) group: Option<String>,
+    /// With ssl:// addresses: file of the CAs that the brokers' certificates must lead to, PEM
+    #[arg(long, value_name = "FILE", requires = "broker_url")]
+    pub(crate) ca_file: Option<PathBuf>,
     /// User name
     #[arg(long, requires = "password_file")]
     pub(crate) user: Option<String>,
@@ -46,8 +51,25 @@ impl ConnectArgs {
     /// The client that these options mean.
     pub(crate) fn failover(&self) -> Result<Failover, CliError> {
         let login = self.login()?;
-        let failover = Failover::new(&self.url()?, login);
+        let url = self.url()?;
+        let failover = Failover::new(&url, login).with_tls(self.tls(&url)?);
         Ok(failover.with_warnings(|text| eprintln!("{text}")))
+    }
+
+    fn tls(&self, url: &BrokerUrl) -> Result<Option<ToolTls>, CliError> {
+        match (url.tls, &self.ca_file) {
+            (false, None) => Ok(None),
+            (true, Some(file)) => ToolTls::new(file)
+                .map(Some)
+                .map_err(|error| CliError::Usage(format!("--ca-file: {error:#}"))),
+            (true, None) => Err(CliError::Usage(
+                "--ca-file: ssl:// needs the file of the CAs that the brokers' certificates lead to"
+                    .to_owned(),
+            )),
+            (false, Some(_)) => Err(CliError::Usage(
+                "--ca-file: only with ssl:// or stomp+ssl:// addresses".to_owned(),
+            )),
+        }
     }
 
     fn url(&self) -> Result<BrokerUrl, CliError> {
@@ -114,6 +136,7 @@ mod tests {
             broker_url: None,
             dir: None,
             group: None,
+            ca_file: None,
             user: None,
             password_file: None,
         }

@@ -17,6 +17,19 @@ fn minimal(extra: &str) -> String {
     )
 }
 
+fn peers_tls() -> PeersTls {
+    PeersTls {
+        cert_file: "/c".into(),
+        key_file: "/k".into(),
+        ca_file: "/ca".into(),
+        name: "a.example".into(),
+    }
+}
+
+/// A table that works.
+const PEERS_TLS: &str =
+    "[tls.peers]\ncertFile = \"/c\"\nkeyFile = \"k\"\ncaFile = \"ca\"\nname = \"a.example\"";
+
 #[test]
 fn commented_default_is_a_working_configuration_of_all_defaults() {
     let config = parse(Config::commented_default()).unwrap();
@@ -36,6 +49,11 @@ fn commented_default_names_every_key() {
     let mut config = parse(Config::commented_default()).unwrap();
     config.journal.max_bytes = Some(ByteSize(1 << 30));
     config.auth.users_file = Some("users.txt".into());
+    config.transports.stomp.tls = Some(TransportTls {
+        cert_file: "c".into(),
+        key_file: "k".into(),
+    });
+    config.tls.peers = Some(peers_tls());
     for line in config.to_toml().lines() {
         let Some((key, _)) = line.split_once(" = ") else {
             continue;
@@ -52,6 +70,7 @@ fn commented_default_names_every_key() {
 fn what_is_written_reads_back_the_same() {
     let mut config = parse(&minimal("")).unwrap();
     config.journal.max_bytes = Some(ByteSize(1 << 30));
+    config.tls.peers = Some(peers_tls());
     assert_eq!(parse(&config.to_toml()), Ok(config));
 }
 
@@ -67,13 +86,23 @@ fn what_is_for_tests_is_only_written_when_it_is_on() {
 
 #[test]
 fn relative_paths_count_from_the_files_folder() {
-    let config = parse(&minimal("[auth]\nusersFile = \"u\"")).unwrap();
+    let stomp = "[transports.stomp.tls]\ncertFile = \"c\"\nkeyFile = \"/k\"";
+    let text = minimal(&format!("[auth]\nusersFile = \"u\"\n{stomp}\n{PEERS_TLS}"));
+    let config = parse(&text).unwrap();
     assert_eq!(config.data_dir, Path::new("/etc/tandemmq/d"));
     assert_eq!(config.election.lease_dir, Path::new("/lease"));
     assert_eq!(
         config.auth.users_file.as_deref(),
         Some(Path::new("/etc/tandemmq/u"))
     );
+    let stomp = config.transports.stomp.tls.unwrap();
+    assert_eq!(
+        stomp.files(),
+        ["/etc/tandemmq/c", "/k"].map(|file| Path::new(file))
+    );
+    let peers = config.tls.peers.unwrap();
+    let expected = ["/c", "/etc/tandemmq/k", "/etc/tandemmq/ca"];
+    assert_eq!(peers.files(), expected.map(|file| Path::new(file)));
 }
 
 #[test]
@@ -169,6 +198,33 @@ fn peers_that_are_not_loopback_are_refused() {
 }
 
 #[test]
+fn peers_with_tls_may_be_anywhere_but_need_a_name_and_a_port() {
+    let with = |peers: &str| {
+        let text = minimal(PEERS_TLS).replace("localhost:2", peers);
+        parse(&text.replace("127.0.0.1:2", "0.0.0.0:2"))
+    };
+    for peers in ["orders-a-0.orders-a-nodes:61619", "10.0.0.1:2", "[::1]:2"] {
+        assert!(with(peers).is_ok(), "{peers}");
+    }
+    for peers in ["10.0.0.1:0", "a b:2", "orders-a-0", "a:x", ":2"] {
+        let error = with(peers).unwrap_err();
+        assert_eq!(error.key, "members[0].peers", "{peers}");
+        assert!(error.text.contains("host:port"), "{error}");
+    }
+}
+
+#[test]
+fn the_groups_name_must_be_one_of_dns() {
+    let text = minimal(&PEERS_TLS.replace("a.example", "a example"));
+    let error = parse(&text).unwrap_err();
+    assert_eq!(
+        (error.key.as_str(), error.line),
+        ("tls.peers.name", Some(14))
+    );
+    assert!(error.text.contains("DNS name"), "{error}");
+}
+
+#[test]
 fn clients_from_elsewhere_need_a_login_or_an_explicit_permission() {
     let open = |extra| minimal(extra).replace("127.0.0.1:1", "0.0.0.0:1");
     let error = parse(&open("")).unwrap_err();
@@ -176,6 +232,9 @@ fn clients_from_elsewhere_need_a_login_or_an_explicit_permission() {
     assert!(error.text.contains("auth.anonymous = true"), "{error}");
     assert!(parse(&open("[auth]\nanonymous = true")).is_ok());
     assert!(parse(&open("[auth]\nusersFile = \"u\"")).is_ok());
+    let tls = "[transports.stomp.tls]\ncertFile = \"c\"\nkeyFile = \"k\"";
+    let error = parse(&open(tls)).unwrap_err();
+    assert_eq!(error.key, "addresses.stomp", "TLS is no login");
 }
 
 #[test]

@@ -4,8 +4,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use tandemmq_model::limits::FRAME_BYTES_MAX;
+use tokio_rustls::rustls::pki_types::DnsName;
 
-use super::{Auth, ByteSize, Config, Journal, Timing};
+use super::{Auth, ByteSize, Config, Journal, Timing, Tls};
 
 /// Sizes of a group: odd, so that each pair of members buys one more loss, and at most
 /// `model::limits::MEMBERS_MAX`.
@@ -25,6 +26,7 @@ type Checked = Result<(), Problem>;
 
 pub(super) fn check(config: &Config) -> Checked {
     check_names(config)?;
+    check_tls(&config.tls)?;
     check_members(config)?;
     check_addresses(config)?;
     check_journal(&config.journal)?;
@@ -63,6 +65,13 @@ fn check_names(config: &Config) -> Checked {
     check_broker_name("brokerName", &config.broker_name)
 }
 
+fn check_tls(tls: &Tls) -> Checked {
+    match tls.peers.as_ref().and_then(|peers| peers.name_problem()) {
+        Some(text) => Err(problem("tls.peers.name", text)),
+        None => Ok(()),
+    }
+}
+
 /// A broker's name goes into the lease's holder, where `_` separates, and into file names.
 fn check_broker_name(key: &str, name: &str) -> Checked {
     let allowed = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-';
@@ -85,7 +94,7 @@ fn check_members(config: &Config) -> Checked {
     })?;
     for (index, member) in members.iter().enumerate() {
         check_broker_name(&format!("members[{index}].name"), &member.name)?;
-        check_peer(&format!("members[{index}].peers"), &member.peers)?;
+        check_peer(config, &format!("members[{index}].peers"), &member.peers)?;
         for earlier in &members[..index] {
             ensure(
                 earlier.name != member.name,
@@ -127,8 +136,15 @@ fn check_members(config: &Config) -> Checked {
     })
 }
 
-/// Links between brokers are plain until they have TLS, so they never leave the machine.
-fn check_peer(key: &str, address: &str) -> Checked {
+/// Without TLS links between brokers are plain, so they never leave the machine.
+fn check_peer(config: &Config, key: &str, address: &str) -> Checked {
+    if config.tls.peers.is_some() {
+        return ensure(is_host_and_port(address), key, || {
+            format!(
+                "\"{address}\" is no address; allowed is host:port, such as a-0.example.org:61619"
+            )
+        });
+    }
     let loopback = match address.parse::<SocketAddr>() {
         Ok(address) => is_loopback(address.ip()) && address.port() != 0,
         Err(_) => address
@@ -137,8 +153,17 @@ fn check_peer(key: &str, address: &str) -> Checked {
     };
     ensure(loopback, key, || {
         format!(
-            "\"{address}\" is no loopback address; links between brokers have no TLS yet, so only an address such as 127.0.0.1:61619 is allowed"
+            "\"{address}\" is no loopback address; without [tls.peers] links between brokers are plain, so only an address such as 127.0.0.1:61619 is allowed"
         )
+    })
+}
+
+fn is_host_and_port(address: &str) -> bool {
+    if let Ok(address) = address.parse::<SocketAddr>() {
+        return address.port() != 0;
+    }
+    address.rsplit_once(':').is_some_and(|(host, port)| {
+        DnsName::try_from(host).is_ok() && port.parse::<u16>().is_ok_and(|port| port != 0)
     })
 }
 
@@ -148,7 +173,7 @@ fn is_loopback(ip: IpAddr) -> bool {
 
 fn check_addresses(config: &Config) -> Checked {
     let addresses = &config.addresses;
-    check_peer("addresses.peers", &addresses.peers.to_string())?;
+    check_peer(config, "addresses.peers", &addresses.peers.to_string())?;
     let all = [
         ("addresses.stomp", addresses.stomp),
         ("addresses.peers", addresses.peers),

@@ -1,6 +1,7 @@
 //! One client connection: the socket, and the session that understands it.
 //!
 //! ```text
+//! accept (TLS: handshake, within the session's time for a CONNECT)
 //! read -> handle_input -> poll_command -> node task
 //! inbox -> handle_event -> poll_transmit -> one write -> handle_transmitted -> poll_command
 //! ```
@@ -24,15 +25,16 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use tandemmq_model::{Command, ConnId, Now};
 use tandemmq_wire::{Session, SessionEvent, stomp::StompSession};
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::clock::{self, Alarm};
 use super::events::{CLIENT_EVENT_BYTES_MAX, ClientEvent, ClientEventKind, Opening};
 use super::listener::{Clients, Place};
 use super::outgoing::Outgoing;
+use crate::socket::Socket;
+use crate::tls;
 
 /// Bytes of one read.
 const READ_BYTES: usize = 64 * 1024;
@@ -94,6 +96,14 @@ enum End {
     Cut,
     /// The node task dropped the connection, or has ended.
     Dropped,
+}
+
+/// What the socket is ready for.
+enum Turn {
+    /// Its bytes, or its end.
+    Input(io::Result<Bytes>),
+    /// Room for more.
+    Writable(io::Result<()>),
 }
 
 /// Room in the clients' channel for one event of commands.
@@ -228,7 +238,7 @@ impl Conn {
 
     /// Does what can be done without waiting for the peer. False when the socket failed or the
     /// node task has ended.
-    async fn advance(&mut self, now: Now, socket: &WriteHalf<'_>) -> bool {
+    async fn advance(&mut self, now: Now, socket: &mut Socket) -> bool {
         if self.settle_standing(now) {
             let established = self.event(ClientEventKind::Established);
             if self.clients.sender.events.send(established).await.is_err() {
@@ -246,7 +256,8 @@ impl Conn {
     }
 
     /// Fills the write buffer from the session and writes it as far as it goes.
-    fn write(&mut self, now: Now, socket: &WriteHalf<'_>) -> io::Result<()> {
+    fn write(&mut self, now: Now, socket: &mut Socket) -> io::Result<()> {
+        socket.try_flush()?;
         loop {
             while self.outgoing.len() < WRITE_BYTES {
                 let Some(bytes) = self.session.poll_transmit(now) else {
@@ -271,13 +282,18 @@ impl Conn {
 }
 
 /// Runs a connection to its end and tells the node task.
-pub(crate) async fn run(mut conn: Conn, mut stream: TcpStream) {
-    let end = serve(&mut conn, &mut stream).await;
+pub(crate) async fn run(mut conn: Conn, stream: TcpStream) {
+    let Some(mut socket) = handshake(&mut conn, stream).await else {
+        // The node may have ended, or dropped the connection, which is as good.
+        say_goodbye(&mut conn).await;
+        return;
+    };
+    let end = serve(&mut conn, &mut socket).await;
     match end {
         End::Dropped => return,
         // First the socket: the peer sees the end even while the node is busy. A failure means
         // that it has seen it already.
-        End::Closed => drop(stream.shutdown().await),
+        End::Closed => drop(socket.shutdown().await),
         End::Cut if !conn.ended => conn.session.handle_end(clock::now()),
         End::Cut => {}
     }
@@ -285,7 +301,40 @@ pub(crate) async fn run(mut conn: Conn, mut stream: TcpStream) {
         return;
     }
     if matches!(end, End::Closed) && !conn.ended {
-        linger(&mut conn, &mut stream).await;
+        linger(&mut conn, &mut socket).await;
+    }
+}
+
+/// The TLS handshake of a port that has TLS; none when nothing comes of it. The session has begun
+/// already, and its time for a CONNECT runs.
+async fn handshake(conn: &mut Conn, stream: TcpStream) -> Option<Socket> {
+    let clients = Arc::clone(&conn.clients);
+    let Some(tls) = &clients.tls else {
+        return Some(Socket::Plain(stream));
+    };
+    let from = stream.peer_addr().ok()?.ip();
+    let deadline = conn.session.poll_timeout();
+    let late = async {
+        let mut alarm = Alarm::new(SLEEP_MAX);
+        while deadline.is_none_or(|deadline| clock::boot() < deadline) {
+            alarm.wait(deadline).await;
+        }
+    };
+    let dropped = async { while conn.inbox.recv().await.is_some() {} };
+    tokio::select! {
+        biased;
+        () = dropped => None,
+        accepted = tls.accept(stream) => match accepted {
+            Ok(socket) => Some(socket),
+            Err(error) => {
+                clients.report(from, &tls::explain(&error));
+                None
+            }
+        },
+        () = late => {
+            clients.report(from, "the TLS handshake took too long");
+            None
+        }
     }
 }
 
@@ -306,10 +355,9 @@ async fn say_goodbye(conn: &mut Conn) -> bool {
 
 /// Throws away what the peer still sends until it closes too. A socket closed with unread bytes is
 /// reset, and the peer may never see the ERROR that was the last thing we wrote.
-async fn linger(conn: &mut Conn, stream: &mut TcpStream) {
-    let (mut read, _) = stream.split();
+async fn linger(conn: &mut Conn, socket: &mut Socket) {
     let emptied = async {
-        while poll_fn(|cx| poll_read(cx, &mut read))
+        while poll_fn(|cx| poll_read(cx, socket))
             .await
             .is_ok_and(|input| !input.is_empty())
         {}
@@ -323,8 +371,7 @@ async fn linger(conn: &mut Conn, stream: &mut TcpStream) {
 }
 
 /// Turn after turn until the connection ends.
-async fn serve(conn: &mut Conn, stream: &mut TcpStream) -> End {
-    let (mut read, write) = stream.split();
+async fn serve(conn: &mut Conn, socket: &mut Socket) -> End {
     let mut alarm = Alarm::new(SLEEP_MAX);
     loop {
         let now = clock::now();
@@ -335,21 +382,22 @@ async fn serve(conn: &mut Conn, stream: &mut TcpStream) -> End {
         {
             // After a suspend bytes may wait that disprove the timer.
             if conn.wants_input()
-                && let Some(input) = read_now(&mut read).await
+                && let Some(input) = read_now(socket).await
                 && !conn.take_input(now, input)
             {
                 return End::Cut;
             }
             conn.session.handle_timeout(now);
         }
-        if !conn.advance(now, &write).await {
+        if !conn.advance(now, socket).await {
             return End::Cut;
         }
-        if conn.session.is_closed() && conn.outgoing.is_empty() {
+        let writes = !conn.outgoing.is_empty() || socket.wants_write();
+        if conn.session.is_closed() && !writes {
             return End::Closed;
         }
         let deadline = conn.session.poll_timeout();
-        let (reads, writes) = (conn.wants_input(), !conn.outgoing.is_empty());
+        let reads = conn.wants_input();
         let sends = !conn.commands.is_empty();
         tokio::select! {
             biased;
@@ -357,35 +405,49 @@ async fn serve(conn: &mut Conn, stream: &mut TcpStream) -> End {
                 Some(event) => conn.take_events(event),
                 None => return End::Dropped,
             },
-            ready = write.writable(), if writes => if ready.is_err() { return End::Cut },
+            turn = poll_fn(|cx| poll_turn(cx, socket, reads, writes)), if reads || writes => {
+                let goes_on = match turn {
+                    Turn::Input(input) => conn.take_input(clock::now(), input),
+                    Turn::Writable(ready) => ready.is_ok(),
+                };
+                if !goes_on {
+                    return End::Cut;
+                }
+            }
             room = room_for_commands(&conn.clients, &conn.commands), if sends => match room {
                 Some(room) => conn.send_commands(room),
                 None => return End::Dropped,
             },
-            input = poll_fn(|cx| poll_read(cx, &mut read)), if reads => {
-                if !conn.take_input(clock::now(), input) {
-                    return End::Cut;
-                }
-            }
             () = alarm.wait(deadline) => {}
         }
     }
 }
 
 /// Reads once if something is there, without waiting.
-async fn read_now(read: &mut ReadHalf<'_>) -> Option<io::Result<Bytes>> {
-    poll_fn(|cx| match poll_read(cx, read) {
+async fn read_now(socket: &mut Socket) -> Option<io::Result<Bytes>> {
+    poll_fn(|cx| match poll_read(cx, socket) {
         Poll::Ready(input) => Poll::Ready(Some(input)),
         Poll::Pending => Poll::Ready(None),
     })
     .await
 }
 
+/// What the socket is ready for first, of what is wanted.
+fn poll_turn(cx: &mut Context<'_>, socket: &mut Socket, reads: bool, writes: bool) -> Poll<Turn> {
+    if writes && let Poll::Ready(ready) = socket.stream().poll_write_ready(cx) {
+        return Poll::Ready(Turn::Writable(ready));
+    }
+    match reads {
+        true => poll_read(cx, socket).map(Turn::Input),
+        false => Poll::Pending,
+    }
+}
+
 /// One read through the thread's buffer; no bytes at the end of the stream.
-fn poll_read(cx: &mut Context<'_>, read: &mut ReadHalf<'_>) -> Poll<io::Result<Bytes>> {
+fn poll_read(cx: &mut Context<'_>, socket: &mut Socket) -> Poll<io::Result<Bytes>> {
     READ_BUFFER.with_borrow_mut(|buffer| {
         let mut buffer = ReadBuf::new(buffer);
-        ready!(Pin::new(read).poll_read(cx, &mut buffer))?;
+        ready!(Pin::new(socket).poll_read(cx, &mut buffer))?;
         Poll::Ready(Ok(Bytes::copy_from_slice(buffer.filled())))
     })
 }

@@ -13,11 +13,11 @@
 //! CONNECTED (by `conn`).
 
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener as StdTcpListener};
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use rustix::net::{self, AddressFamily, Shutdown, SocketFlags, SocketType, ipproto, sockopt};
 use tandemmq_model::ConnId;
@@ -28,7 +28,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use super::clock;
 use super::conn::{self, Conn};
 use super::events::{ClientEvent, ClientEventKind, ClientSender, Opening};
+use super::said::Said;
 use crate::metrics::Metrics;
+use crate::tls::clients::ClientTls;
 
 /// Connections between accept and CONNECTED. A stranger can make us keep a frame of 16 KiB on each
 /// of them for ten seconds; a crowd that reconnects after a failover passes quickly.
@@ -65,6 +67,9 @@ pub(crate) struct Clients {
     pub(crate) sender: ClientSender,
     /// Figures.
     pub(crate) metrics: Arc<Metrics>,
+    /// The port speaks TLS.
+    pub(crate) tls: Option<ClientTls>,
+    said: Mutex<Said>,
     /// Connections that hold one of the `maximum_connections` places.
     established: AtomicU32,
     /// Counts connections of this process.
@@ -131,9 +136,26 @@ impl Clients {
             maximum_connections,
             sender,
             metrics,
+            tls: None,
+            said: Mutex::default(),
             established: AtomicU32::new(0),
             conns: AtomicU64::new(0),
             unauthenticated: Arc::new(Semaphore::new(UNAUTHENTICATED_MAX)),
+        }
+    }
+
+    /// The port speaks TLS from now on.
+    pub(crate) fn with_tls(mut self, tls: Option<ClientTls>) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// A client that came to nothing, once of each kind.
+    pub(crate) fn report(&self, from: IpAddr, why: &str) {
+        let text = format!("a client's connection from {from} is closed: {why}");
+        let mut said = self.said.lock().expect("a panic ends the process");
+        if said.is_new(&text, Instant::now()) {
+            tracing::warn!("{text}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! Our own connection to one peer: dialled again and again, only written to.
 //!
 //! ```text
-//! Dialling --connected--> Up (OutboundUp, frames go out) --FIN|RST|error|queue full--> Down
+//! Dialling --connected, TLS done--> Up (OutboundUp, frames go out) --end|error|queue full--> Down
 //!    ^                                                                                   |
 //!    +------------------------------- back-off with jitter ------------------------------+
 //! ```
@@ -25,6 +25,10 @@ use tokio::time::Instant;
 
 use super::events::{NodeEvent, NodeSender};
 use super::outgoing::Outgoing;
+use super::said::Said;
+use crate::socket::Socket;
+use crate::tls;
+use crate::tls::peers::PeerTls;
 
 /// A dial takes at most this long.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -52,6 +56,9 @@ const TAKEN_BYTES_MAX: usize = 1024 * 1024;
 /// What a frame costs in the queue beyond its bytes.
 const FRAME_OVERHEAD_BYTES: usize = 128;
 
+/// First byte of a TLS alert: what a port that speaks TLS answers to plain bytes.
+const TLS_ALERT: u8 = 21;
+
 /// The queue of one live link. Dropping it closes the link.
 #[derive(Debug)]
 pub(crate) struct LinkSender {
@@ -65,7 +72,7 @@ pub(crate) struct LinkFull;
 
 /// The other end of `LinkSender`.
 #[derive(Debug)]
-struct LinkQueue {
+pub(super) struct LinkQueue {
     frames: mpsc::UnboundedReceiver<Frame>,
     bytes: Arc<AtomicUsize>,
 }
@@ -77,10 +84,18 @@ struct Backoff {
     random: u64,
 }
 
+/// Why a link ended.
+#[derive(Debug)]
+pub(super) struct LinkEnd {
+    pub(super) why: String,
+    /// Somebody has to look at the configuration or the certificates.
+    pub(super) needs_a_look: bool,
+}
+
 // === impl LinkSender ===
 
 impl LinkSender {
-    fn new() -> (Self, LinkQueue) {
+    pub(super) fn new() -> (Self, LinkQueue) {
         // No bound of the channel's own: `bytes` bounds it, each frame has a least cost.
         let (sender, receiver) = mpsc::unbounded_channel();
         let bytes = Arc::new(AtomicUsize::new(0));
@@ -163,31 +178,47 @@ impl Backoff {
     }
 }
 
-/// Keeps a connection to `address` up for ever; ends only when the node task has.
-pub(crate) async fn run(ordinal: u8, address: String, seed: u64, events: NodeSender) {
-    let mut backoff = Backoff::new(seed);
-    loop {
-        if let Ok(stream) = dial(&address).await {
-            let (link, queue) = LinkSender::new();
-            if events
-                .send(NodeEvent::OutboundUp { ordinal, link })
-                .is_err()
-            {
-                return;
-            }
-            let since = Instant::now();
-            let why = carry(&stream, queue).await;
-            tracing::debug!(peer = ordinal, %address, why, "link to a peer ended");
-            if events
-                .send(NodeEvent::Machine(Event::OutboundDown { ordinal }))
-                .is_err()
-            {
-                return;
-            }
-            if since.elapsed() >= STABLE {
-                backoff.reset();
-            }
+// === impl LinkEnd ===
+
+impl LinkEnd {
+    fn quiet(why: &str) -> Self {
+        Self {
+            why: why.to_owned(),
+            needs_a_look: false,
         }
+    }
+
+    fn plainly(what: &str, error: &io::Error) -> Self {
+        Self::quiet(&format!("{what}: {error}"))
+    }
+}
+
+/// Keeps a connection to `address` up for ever; ends only when the node task has.
+pub(crate) async fn run(
+    ordinal: u8,
+    address: String,
+    tls: Option<PeerTls>,
+    seed: u64,
+    events: NodeSender,
+) {
+    let mut backoff = Backoff::new(seed);
+    let mut said = Said::default();
+    loop {
+        let end = match dial(&address, tls.as_ref()).await {
+            Ok(socket) => {
+                let since = Instant::now();
+                let Some(end) = up_and_down(socket, ordinal, &events).await else {
+                    return;
+                };
+                if since.elapsed() >= STABLE {
+                    backoff.reset();
+                    said = Said::default();
+                }
+                end
+            }
+            Err(end) => end,
+        };
+        report(&end, ordinal, &address, &mut said);
         if events.is_closed() {
             return;
         }
@@ -195,7 +226,41 @@ pub(crate) async fn run(ordinal: u8, address: String, seed: u64, events: NodeSen
     }
 }
 
-async fn dial(address: &str) -> io::Result<TcpStream> {
+/// A link's life; none when the node task has ended.
+async fn up_and_down(mut socket: Socket, ordinal: u8, events: &NodeSender) -> Option<LinkEnd> {
+    let (link, queue) = LinkSender::new();
+    let up = NodeEvent::OutboundUp { ordinal, link };
+    events.send(up).ok()?;
+    let end = carry(&mut socket, queue).await;
+    let down = NodeEvent::Machine(Event::OutboundDown { ordinal });
+    events.send(down).ok()?;
+    Some(end)
+}
+
+fn report(end: &LinkEnd, peer: u8, address: &str, said: &mut Said) {
+    let LinkEnd { why, needs_a_look } = end;
+    if *needs_a_look && said.is_new(why, std::time::Instant::now()) {
+        tracing::warn!(peer, address, "no link to a peer: {why}");
+    } else {
+        tracing::debug!(peer, address, why, "no link to a peer");
+    }
+}
+
+pub(super) async fn dial(address: &str, tls: Option<&PeerTls>) -> Result<Socket, LinkEnd> {
+    let stream = connect(address).await.map_err(|error| LinkEnd {
+        why: error.to_string(),
+        needs_a_look: false,
+    })?;
+    let Some(tls) = tls else {
+        return Ok(Socket::Plain(stream));
+    };
+    tls.connect(stream).await.map_err(|error| LinkEnd {
+        why: tls::explain(&error),
+        needs_a_look: is_about_tls(&error),
+    })
+}
+
+async fn connect(address: &str) -> io::Result<TcpStream> {
     let stream = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await??;
     // A dial from the port it goes to, with nobody listening there, connects to itself.
     if stream.local_addr()? == stream.peer_addr()? {
@@ -206,45 +271,80 @@ async fn dial(address: &str) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
+/// A peer that dies within a handshake is no news; one that answers in other words is.
+fn is_about_tls(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof | io::ErrorKind::TimedOut
+    )
+}
+
 /// Writes until the link ends; answers why it did.
-async fn carry(stream: &TcpStream, mut queue: LinkQueue) -> &'static str {
+pub(super) async fn carry(socket: &mut Socket, mut queue: LinkQueue) -> LinkEnd {
     let mut outgoing = Outgoing::default();
+    // The end may have come in with the last bytes of the handshake.
+    if let Some(end) = look_for_end(socket) {
+        return end;
+    }
     loop {
         queue.take_waiting(&mut outgoing);
-        if outgoing
-            .write_with(|slices| stream.try_write_vectored(slices))
-            .is_err()
-        {
-            return "write failed";
+        if let Err(error) = write(socket, &mut outgoing) {
+            // What the peer said before it closed explains more.
+            return look_for_end(socket)
+                .unwrap_or_else(|| LinkEnd::plainly("write failed", &error));
         }
+        let writes = !outgoing.is_empty() || socket.wants_write();
         tokio::select! {
             biased;
-            why = ended(stream) => return why,
-            ready = stream.writable(), if !outgoing.is_empty() => {
-                if ready.is_err() {
-                    return "write failed";
+            ready = socket.stream().readable() => {
+                if let Err(error) = ready {
+                    return LinkEnd::plainly("read failed", &error);
+                }
+                if let Some(end) = look_for_end(socket) {
+                    return end;
+                }
+            }
+            ready = socket.stream().writable(), if writes => {
+                if let Err(error) = ready {
+                    return LinkEnd::plainly("write failed", &error);
                 }
             }
             frame = queue.frames.recv(), if outgoing.is_empty() => match frame {
                 Some(frame) => queue.put(frame, &mut outgoing),
-                None => return "closed by this broker",
+                None => {
+                    // The peer sees the end either way.
+                    let _ = socket.shutdown().await;
+                    return LinkEnd::quiet("closed by this broker");
+                }
             },
         }
     }
 }
 
-/// Waits until the peer closes the connection; cancel-safe.
-async fn ended(stream: &TcpStream) -> &'static str {
-    loop {
-        if stream.readable().await.is_err() {
-            return "read failed";
-        }
-        match stream.try_read(&mut [0]) {
-            Ok(0) => return "closed by the peer",
-            Ok(_) => return "the peer wrote on a link that it only reads",
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => return "read failed",
-        }
+fn write(socket: &mut Socket, outgoing: &mut Outgoing) -> io::Result<()> {
+    socket.try_flush()?;
+    outgoing.write_with(|slices| socket.try_write_vectored(slices))?;
+    Ok(())
+}
+
+/// The peer never writes: what can be read is its end, or a mistake.
+fn look_for_end(socket: &mut Socket) -> Option<LinkEnd> {
+    let mut byte = [0];
+    match socket.try_read(&mut byte) {
+        Ok(0) => Some(LinkEnd::quiet("closed by the peer")),
+        Ok(_) if byte == [TLS_ALERT] && matches!(socket, Socket::Plain(_)) => Some(LinkEnd {
+            why: "the peer speaks TLS, but this broker has no [tls.peers]".to_owned(),
+            needs_a_look: true,
+        }),
+        Ok(_) => Some(LinkEnd::quiet(
+            "the peer wrote on a link that it only reads",
+        )),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Some(LinkEnd {
+            why: tls::explain(&error),
+            needs_a_look: true,
+        }),
+        Err(error) => Some(LinkEnd::plainly("read failed", &error)),
     }
 }
 

@@ -17,7 +17,7 @@ use rustix::fs::{FlockOperation, flock};
 use tandemmq_cluster::NodeMachine;
 use tandemmq_journal::{DiskWorker, Identity, JournalConfig, Reader, Recovered, format, recover};
 use tandemmq_model::{BootNonce, Incarnation, MemberId, Time};
-use tandemmq_wire::{Limits, SessionConfig};
+use tandemmq_wire::{Authenticator, Limits, SessionConfig};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
@@ -36,6 +36,9 @@ use crate::election::{FileLease, LeaseTask};
 use crate::http::{self, About, Pages};
 use crate::metrics::Metrics;
 use crate::storage::Disk;
+use crate::tls::clients::ClientTls;
+use crate::tls::peers::PeerTls;
+use crate::tls::reload::Reloader;
 
 /// Between the end of the machine's own limit for a hand-over and ours: then something is stuck.
 const SHUTDOWN_MARGIN: Duration = Duration::from_secs(2);
@@ -57,6 +60,13 @@ struct Drawn {
     seed: u64,
 }
 
+/// What is read from files and read again when they change.
+struct Files {
+    authenticator: Arc<dyn Authenticator>,
+    client_tls: Option<ClientTls>,
+    peer_tls: Option<PeerTls>,
+}
+
 /// Runs one broker to its end.
 pub(super) async fn run(config: Config, stdin: Stdin) -> anyhow::Result<()> {
     let started = clock::boot();
@@ -64,9 +74,9 @@ pub(super) async fn run(config: Config, stdin: Stdin) -> anyhow::Result<()> {
     let shutdown = Shutdown::new(stdin, limit).context("cannot catch signals")?;
     let _lock = lock_folder(&config.data_dir)?;
     let bound = bind(&config).await?;
-    let authenticator = users::authenticator(config.auth.users_file.as_deref())?;
-    let lease = start_lease(&config)?;
     let metrics = Arc::new(Metrics::new());
+    let files = read_files(&config, &metrics)?;
+    let lease = start_lease(&config)?;
     let drawn = Drawn {
         boot: BootNonce(random_u64()?),
         seed: random_u64()?,
@@ -86,11 +96,12 @@ pub(super) async fn run(config: Config, stdin: Stdin) -> anyhow::Result<()> {
     let (client_sender, client_events) = ClientSender::channel();
     let clients = Clients::new(
         session_config(&config, drawn.boot),
-        authenticator,
+        files.authenticator,
         config.transports.stomp.maximum_connections,
         client_sender,
         Arc::clone(&metrics),
-    );
+    )
+    .with_tls(files.client_tls);
     let (publisher, status) = Publisher::new(Arc::clone(&metrics));
     let pages = Pages {
         about: about(&config, started),
@@ -112,8 +123,12 @@ pub(super) async fn run(config: Config, stdin: Stdin) -> anyhow::Result<()> {
         inbound: HashMap::new(),
     };
     tokio::spawn(http::run(bound.metrics, pages));
-    tokio::spawn(peer_listener::run(bound.peers, sender.clone()));
-    start_links(&config, drawn.seed, &sender);
+    tokio::spawn(peer_listener::run(
+        bound.peers,
+        files.peer_tls.clone(),
+        sender.clone(),
+    ));
+    start_links(&config, files.peer_tls.as_ref(), drawn.seed, &sender);
     tokio::spawn(shutdown.run(sender));
     tracing::info!(
         broker = config.broker_name,
@@ -139,6 +154,28 @@ fn lock_folder(folder: &Path) -> anyhow::Result<File> {
         Err(rustix::io::Errno::WOULDBLOCK) => bail!("{}: another broker uses it", failed()),
         Err(error) => Err(error).with_context(failed),
     }
+}
+
+fn read_files(config: &Config, metrics: &Arc<Metrics>) -> anyhow::Result<Files> {
+    let mut reloader = Reloader::new(Arc::clone(metrics));
+    let users_file = config.auth.users_file.as_deref();
+    let authenticator = users::authenticator(users_file, &mut reloader)?;
+    let stomp = config.transports.stomp.tls.as_ref();
+    let client_tls = stomp
+        .map(|tls| ClientTls::open(tls, &mut reloader))
+        .transpose()
+        .context("cannot use transports.stomp.tls")?;
+    let peers = config.tls.peers.as_ref();
+    let peer_tls = peers
+        .map(|tls| PeerTls::open(tls, &mut reloader))
+        .transpose()
+        .context("cannot use tls.peers")?;
+    reloader.start().context("cannot start the reload thread")?;
+    Ok(Files {
+        authenticator,
+        client_tls,
+        peer_tls,
+    })
 }
 
 async fn bind(config: &Config) -> anyhow::Result<Bound> {
@@ -239,13 +276,14 @@ fn about(config: &Config, started: Time) -> About {
 }
 
 /// Dials every other member.
-fn start_links(config: &Config, seed: u64, events: &NodeSender) {
+fn start_links(config: &Config, tls: Option<&PeerTls>, seed: u64, events: &NodeSender) {
     for (ordinal, member) in (0..).zip(&config.members) {
         if ordinal != config.ordinal {
             let seed = seed.wrapping_add(u64::from(ordinal));
             tokio::spawn(peer_link::run(
                 ordinal,
                 member.peers.clone(),
+                tls.cloned(),
                 seed,
                 events.clone(),
             ));

@@ -1,20 +1,47 @@
 //! The users file: one `user:password` a line; empty lines and lines that start with `#` are
 //! skipped. A password may hold any character but the end of a line, also `:`.
+//!
+//! It is read again when it changes. Who is connected stays; whoever is in it no more cannot log
+//! in any more.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use tandemmq_wire::{AllowAnonymous, Anonymous, Authenticator, UserTable};
+use tandemmq_wire::{AllowAnonymous, Anonymous, AuthError, Authenticator, UserTable};
+
+use crate::tls::reload::{Current, Loaded, Reloader};
 
 /// Bytes of the file; far more than people keep by hand.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
+/// The users of the file as it is now.
+struct Users(Current<UserTable>);
+
+impl Authenticator for Users {
+    fn check(&self, login: Option<&str>, passcode: Option<&str>) -> Result<(), AuthError> {
+        self.0.get().check(login, passcode)
+    }
+}
+
 /// Who may connect: those of the file, or everybody.
-pub(super) fn authenticator(users_file: Option<&Path>) -> anyhow::Result<Arc<dyn Authenticator>> {
-    let Some(path) = users_file else {
+pub(super) fn authenticator(
+    users_file: Option<&Path>,
+    reloader: &mut Reloader,
+) -> anyhow::Result<Arc<dyn Authenticator>> {
+    let Some(path) = users_file.map(Path::to_owned) else {
         return Ok(Arc::new(AllowAnonymous));
     };
+    let users = reloader.open("auth.usersFile", vec![path.clone()], move || {
+        Ok(Loaded {
+            content: table(&path)?,
+            ends: Vec::new(),
+        })
+    })?;
+    Ok(Arc::new(Users(users)))
+}
+
+fn table(path: &Path) -> anyhow::Result<UserTable> {
     let reading = || format!("cannot read auth.usersFile {}", path.display());
     let bytes = std::fs::metadata(path).with_context(reading)?.len();
     if bytes > FILE_BYTES_MAX {
@@ -28,7 +55,7 @@ pub(super) fn authenticator(users_file: Option<&Path>) -> anyhow::Result<Arc<dyn
     if users.is_empty() {
         bail!("{}: it has no user; nobody could connect", reading());
     }
-    Ok(Arc::new(UserTable::new(users, Anonymous::Refused)))
+    Ok(UserTable::new(users, Anonymous::Refused))
 }
 
 /// An error names the line and never shows what is in it.
@@ -51,6 +78,29 @@ fn parse(text: &str) -> anyhow::Result<Vec<(String, String)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::TempDir;
+    use crate::tls::testing::reloader;
+
+    #[test]
+    fn log_ins_are_judged_by_the_file_as_it_is_now() {
+        let folder = TempDir::new();
+        let file = folder.path().join("users");
+        std::fs::write(&file, "anna:a\nbert:b\n").unwrap();
+        let mut reloader = reloader();
+        let users = authenticator(Some(&file), &mut reloader).unwrap();
+        assert!(users.check(Some("bert"), Some("b")).is_ok());
+        std::fs::write(&file, "anna:new\n").unwrap();
+        reloader.look();
+        assert!(users.check(Some("bert"), Some("b")).is_err(), "removed");
+        assert!(users.check(Some("anna"), Some("a")).is_err(), "changed");
+        assert!(users.check(Some("anna"), Some("new")).is_ok());
+        std::fs::write(&file, "# nobody\n").unwrap();
+        reloader.look();
+        assert!(
+            users.check(Some("anna"), Some("new")).is_ok(),
+            "a file without users would lock out everybody"
+        );
+    }
 
     #[test]
     fn lines_are_users_and_the_rest_is_skipped() {

@@ -15,7 +15,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use crate::config::{
-    Addresses, Auth, Config, Election, Journal, Member, SystemUsage, Testing, Timing, Transports,
+    Addresses, Auth, Config, Election, Journal, Member, SystemUsage, Testing, Timing, Tls,
+    Transports,
 };
 use crate::supervisor::cluster_file::{BrokerAddresses, BrokerEntry, ClusterFile, GroupEntry};
 
@@ -180,6 +181,7 @@ pub(crate) fn broker_config(group: &GroupEntry, ordinal: usize, settings: &Setti
         system_usage: SystemUsage::default(),
         transports: Transports::default(),
         auth: Auth::default(),
+        tls: Tls::default(),
         timing: settings.timing.clone(),
         testing: settings.testing,
     }

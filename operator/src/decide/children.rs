@@ -18,7 +18,8 @@ use crate::observe::child::{Kind, Live, controller_of};
 pub enum How {
     /// Applied, and put back when it drifts.
     Apply,
-    /// Made with content that is drawn once; afterwards only its metadata is put back.
+    /// Made with content that is drawn once, or that others write; afterwards only its metadata
+    /// is put back.
     Once,
 }
 
@@ -121,11 +122,7 @@ pub fn step(seen: &Observed, wish: &Wish) -> Option<Step> {
     if wish.how == How::Once
         && let Some(body) = child.body.as_object_mut()
     {
-        body.remove("data");
-        body.remove("stringData");
-    }
-    if wish.how == How::Once || child.kind == Kind::Lease {
-        drift::unstamp(&mut child.body);
+        body.retain(|key, _| ["apiVersion", "kind", "metadata"].contains(&key.as_str()));
     }
     (!drift::holds(&child.body, live)).then(|| Step::Apply {
         uid: live

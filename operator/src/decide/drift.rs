@@ -31,15 +31,6 @@ pub fn stamp(wish: &mut Value) {
     }
 }
 
-/// Takes the hash away again: for an object of which only a part is put back.
-pub fn unstamp(wish: &mut Value) {
-    if let Some(annotations) = wish.pointer_mut("/metadata/annotations")
-        && let Some(annotations) = annotations.as_object_mut()
-    {
-        annotations.remove(APPLIED);
-    }
-}
-
 fn object<'a>(value: &'a mut Value, key: &str) -> &'a mut Map<String, Value> {
     let map = value.as_object_mut().expect("an object of Kubernetes");
     map.entry(key)

@@ -335,7 +335,7 @@ impl World {
         }
         let given = Given {
             wishes: &[],
-            invalid: None,
+            failed: None,
             now: Timestamp::UNIX_EPOCH,
             fresh_id: "never",
         };

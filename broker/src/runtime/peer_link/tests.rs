@@ -16,7 +16,7 @@ impl Peer {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (sender, events) = mpsc::unbounded_channel();
         let address = listener.local_addr().unwrap().to_string();
-        tokio::spawn(run(1, address, 7, sender));
+        tokio::spawn(run(1, address, None, 7, sender));
         Self { listener, events }
     }
 

@@ -15,7 +15,7 @@ impl Port {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, events) = mpsc::unbounded_channel();
-        tokio::spawn(run(listener, sender));
+        tokio::spawn(run(listener, None, sender));
         Self { address, events }
     }
 

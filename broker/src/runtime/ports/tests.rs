@@ -4,13 +4,21 @@ use std::net::SocketAddr;
 
 use tandemmq_model::{Command, Outcome};
 use tandemmq_wire::{AllowAnonymous, Limits, SessionConfig};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::version::{TLS12, TLS13};
+use tokio_rustls::rustls::{ClientConfig, SupportedProtocolVersion};
 
 use super::super::events::ClientSender;
 use super::*;
 use crate::metrics::Metrics;
+use crate::testing::TempDir;
+use crate::tls::clients::ClientTls;
+use crate::tls::testing::{Authority, client, port_files, reloader};
 
 struct Node {
     ports: Ports,
@@ -20,6 +28,10 @@ struct Node {
 
 impl Node {
     fn new(maximum_connections: u32) -> Self {
+        Self::with_tls(maximum_connections, None)
+    }
+
+    fn with_tls(maximum_connections: u32, tls: Option<ClientTls>) -> Self {
         let free = std::net::TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()
@@ -39,7 +51,8 @@ impl Node {
             maximum_connections,
             sender,
             Arc::new(Metrics::new()),
-        );
+        )
+        .with_tls(tls);
         let mut ports = Ports::new(port, Arc::new(clients));
         ports.open();
         Self {
@@ -97,7 +110,7 @@ fn request(command: &Command) -> Option<u64> {
 }
 
 /// Reads until the text ends with `end`, or to the end of the stream.
-async fn text(client: &mut TcpStream, end: &str) -> String {
+async fn text(client: &mut (impl AsyncRead + Unpin), end: &str) -> String {
     let mut all = Vec::new();
     while !String::from_utf8_lossy(&all)
         .trim_end_matches('\n')
@@ -248,4 +261,95 @@ async fn commands_wait_in_the_socket_while_the_node_takes_none() {
             other => panic!("commands were expected, not {other:?}"),
         }
     }
+}
+
+/// A node whose port speaks TLS, and a client's configuration for it.
+fn tls_node(version: &'static SupportedProtocolVersion) -> (Node, Arc<ClientConfig>) {
+    let (authority, folder) = (Authority::new(), TempDir::new());
+    authority.issue("localhost", folder.path());
+    let tls = ClientTls::open(&port_files(folder.path()), &mut reloader()).unwrap();
+    let node = Node::with_tls(10, Some(tls));
+    (node, client(&authority, &[version], None))
+}
+
+async fn encrypted(address: SocketAddr, config: Arc<ClientConfig>) -> TlsStream<TcpStream> {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let connector = TlsConnector::from(config);
+    connector.connect(name, stream).await.unwrap()
+}
+
+#[tokio::test]
+async fn session_over_tls_is_the_same_session() {
+    for version in [&TLS12, &TLS13] {
+        let (mut node, config) = tls_node(version);
+        // It says nothing at all, and nobody waits for it.
+        let _slow = TcpStream::connect(node.address).await.unwrap();
+        let mut client = encrypted(node.address, config).await;
+        // A frame larger than all buffers, so that writes are cut on both sides.
+        let body = vec![b'x'; 3_000_000];
+        client
+            .write_all(b"CONNECT\naccept-version:1.2\nhost:h\n\n\0")
+            .await
+            .unwrap();
+        assert!(text(&mut client, "\0").await.starts_with("CONNECTED"));
+        let Event::Connected(conn) = node.next().await else {
+            panic!("the machine hears of a client first");
+        };
+        let (mut read, mut write) = tokio::io::split(client);
+        let sending = tokio::spawn(async move {
+            let head = b"SEND\ndestination:/queue/q\nreceipt:r1\n\n";
+            let bye = b"\0DISCONNECT\nreceipt:r2\n\n\0";
+            let frames = [head.as_slice(), &body, bye].concat();
+            write.write_all(&frames).await.unwrap();
+            write.flush().await.unwrap();
+            write
+        });
+        let mut commands = 0;
+        while commands < 2 {
+            match node.next().await {
+                Event::Commands(from, more) if from == conn => commands += more.len(),
+                other => panic!("commands were expected, not {other:?}"),
+            }
+        }
+        let mut told = Vec::new();
+        // `close_notify` is a clean end.
+        read.read_to_end(&mut told).await.unwrap();
+        let told = String::from_utf8(told).unwrap();
+        let (first, second) = (told.find("receipt-id:r1"), told.find("receipt-id:r2"));
+        assert!(first.is_some() && first < second, "{told}");
+        sending.await.unwrap();
+        assert!(matches!(node.next().await, Event::Disconnected(gone) if gone == conn));
+    }
+}
+
+#[tokio::test]
+async fn plain_bytes_to_a_tls_port_are_closed_and_never_heard_of() {
+    let (mut node, config) = tls_node(&TLS13);
+    let mut plain = node.dial().await;
+    let mut answer = Vec::new();
+    // An alert, or a reset.
+    let _ = plain.read_to_end(&mut answer).await;
+    assert!(!String::from_utf8_lossy(&answer).contains("CONNECTED"));
+    let mut client = encrypted(node.address, config).await;
+    client
+        .write_all(b"CONNECT\naccept-version:1.2\nhost:h\n\n\0")
+        .await
+        .unwrap();
+    assert!(matches!(node.next().await, Event::Connected(_)));
+    assert_eq!(node.ports.conns.len(), 1, "the plain one is forgotten");
+}
+
+#[tokio::test]
+async fn closing_ends_a_connection_within_its_handshake() {
+    let (mut node, config) = tls_node(&TLS13);
+    let mut silent = TcpStream::connect(node.address).await.unwrap();
+    let _client = encrypted(node.address, config).await;
+    // Both were accepted, in their order.
+    while node.ports.conns.len() < 2 {
+        let event = node.events.recv().await.unwrap();
+        node.ports.translate(event);
+    }
+    node.ports.close();
+    assert_eq!(text(&mut silent, "never").await, "");
 }
