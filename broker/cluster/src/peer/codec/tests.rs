@@ -59,6 +59,7 @@ fn all() -> Vec<Message> {
     vec![
         Message::Hello {
             version: 1,
+            formats: (1, 2),
             link: 2,
             boot: BootNonce(3),
             name: "a-1".into(),
@@ -174,6 +175,7 @@ fn about_lost_volumes(tail: Tail) -> Vec<Message> {
             position: 5,
         },
         piece(Piece::Head(CheckpointHead {
+            format: 1,
             offset,
             epoch: Epoch(3),
             crc: 7,
