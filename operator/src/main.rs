@@ -1,3 +1,10 @@
-//! The TandemMQ operator: makes a `BrokerCluster` into running groups of brokers.
+//! The operator's program.
 
-fn main() {}
+fn main() {
+    use kube::CustomResourceExt as _;
+    println!(
+        "{}",
+        serde_json::to_string_pretty(&tandemmq_operator::api::BrokerCluster::crd())
+            .expect("a CRD is JSON")
+    );
+}

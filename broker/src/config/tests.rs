@@ -216,7 +216,7 @@ fn the_groups_name_must_be_one_of_dns() {
     let error = parse(&text).unwrap_err();
     assert_eq!(
         (error.key.as_str(), error.line),
-        ("tls.peers.name", Some(15))
+        ("tls.peers.name", Some(14))
     );
     assert!(error.text.contains("DNS name"), "{error}");
 }

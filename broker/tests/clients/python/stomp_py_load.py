@@ -6,6 +6,7 @@ enqueued too), the others leave it unknown.
 """
 
 import itertools
+import socket
 import threading
 import time
 
@@ -19,13 +20,22 @@ CONNECTIONS = {"1.0": stomp.StompConnection10, "1.1": stomp.StompConnection11, "
 # Between two SENDs of a producer: the brokers shall have something to do, not all there is.
 PAUSE = 0.002
 
+# A look whether anybody listens, in seconds: a machine that is away answers nothing at all.
+LOOK_MAX = 0.5
+
 
 class StompPyLoad:
-    """All clients of a run."""
+    """All clients of a run.
 
-    def __init__(self, checker, addresses):
+    `login` is a user and its password. `silence_max`, in seconds, is how long a connection may say
+    nothing before a client takes it for dead: needed where a whole machine may go.
+    """
+
+    def __init__(self, checker, addresses, login=None, silence_max=None):
         self.checker = checker
         self.addresses = addresses
+        self.login = {} if login is None else {"username": login[0], "passcode": login[1]}
+        self.silence_max = silence_max
         self.first_answer = FirstAnswer()
         self.producing = True
         self.running = True
@@ -66,14 +76,18 @@ class LoadClient(threading.Thread, stomp.ConnectionListener):
     def connect(self):
         """A new connection, or none if that did not work."""
         for address in self.load.addresses:
+            if self.load.silence_max is not None and not listens(address):
+                continue
             self.connection_number = self.checker.opened()
-            connection = CONNECTIONS[self.version]([address], reconnect_attempts_max=1, reconnect_sleep_initial=0.001)
+            connection = CONNECTIONS[self.version](
+                [address], reconnect_attempts_max=1, reconnect_sleep_initial=0.001, timeout=self.load.silence_max
+            )
             listener = Listener(self, connection)
             connection.set_listener("load", listener)
             try:
                 # Before `connect` returns the listener may be told of the end.
                 self.connection, self.is_connected = connection, True
-                connection.connect(wait=True)
+                connection.connect(wait=True, **self.load.login)
                 return True
             except (stomp.exception.StompException, OSError):
                 self.is_connected = False
@@ -93,6 +107,16 @@ class LoadClient(threading.Thread, stomp.ConnectionListener):
         self.is_connected = False
         if self.connection is not None:
             self.connection.transport.disconnect_socket()
+
+
+def listens(address):
+    """Does anybody take connections there?"""
+    try:
+        socket.create_connection(address, LOOK_MAX).close()
+        return True
+    except OSError:
+        time.sleep(0.01)  # Refused at once: the next round may come a little later.
+        return False
 
 
 class Listener(stomp.ConnectionListener):
