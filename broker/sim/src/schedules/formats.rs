@@ -89,6 +89,35 @@ fn member_that_is_away_keeps_the_format_where_it_is() {
 }
 
 #[test]
+fn what_a_member_said_before_it_went_away_counts_no_more() {
+    judged(|| {
+        let (mut stage, first) = older_group()?;
+        for slave in stage.others(first) {
+            restart_as(&mut stage, slave, 2);
+            stage.all_vote()?;
+        }
+        stage.kill(first);
+        let master = stage.master(Some(first))?;
+        stage.world.nodes[first].play_version(2);
+        stage.start(first);
+        stage.until("the master has heard that it understands 2", |world| {
+            let status = world.nodes[master]
+                .machine()
+                .map(|machine| machine.status());
+            status.is_some_and(|status| status.members[first].in_sync)
+        })?;
+        stage.kill(first);
+        stage.produce(5)?;
+        stage.world.nodes[first].play_version(1);
+        stage.start(first);
+        stage.all_vote()?;
+        stage.in_step()?;
+        stage.must(written_by_all(&stage.world, 1), "it went back in time")?;
+        stage.finish()
+    });
+}
+
+#[test]
 fn raised_format_is_not_rolled_back() {
     judged(|| {
         let (mut stage, _) = older_group()?;
