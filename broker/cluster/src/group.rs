@@ -21,6 +21,7 @@
 //! Not here: clients and queues (`tandemmq-engine`, joined in `node`), files (`tandemmq-journal`).
 
 mod appended;
+mod formats;
 mod founding;
 mod handover;
 mod hears;
@@ -337,6 +338,7 @@ impl Group {
         let (offset, crc) = at;
         let epochs = self.journal.epochs().iter().copied();
         let head = CheckpointHead {
+            format: self.journal.format_at(offset),
             offset,
             epoch: self.journal.epoch_at(offset)?,
             crc,
@@ -420,6 +422,12 @@ impl Group {
         let Some(from) = self.admit(now, inbound, envelope, &message) else {
             return;
         };
+        let (format, greatest) = (message.format(), self.journal.format_max());
+        if format > greatest {
+            let text =
+                format!("it sends format {format}, this version understands up to {greatest}");
+            return self.close_inbound(inbound, &text);
+        }
         match message {
             Message::Hello { .. } => {} // Done by `admit`.
             Message::Remember(memory) => self.handle_remember(now, &memory),

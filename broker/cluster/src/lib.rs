@@ -23,4 +23,4 @@ pub use epoch_start::EpochStart;
 pub use event::{Effect, Event, Frame, InboundId, LeaseRequestId, ReadId};
 pub use node::NodeMachine;
 pub use recover_alone::{RecoverAloneError, Survivor, look_at_survivor, recover_alone};
-pub use status::{MemberStatus, Offsets, Role, Status};
+pub use status::{Formats, MemberStatus, Offsets, Role, Status};

@@ -39,6 +39,15 @@ pub struct Offsets {
     pub applied: Offset,
 }
 
+/// Formats of the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Formats {
+    /// The greatest that this version understands.
+    pub understood: u16,
+    /// The one that this member's log is in.
+    pub written: u16,
+}
+
 /// One member as this node sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberStatus {
@@ -77,6 +86,8 @@ pub struct Status {
     pub log_state: LogState,
     /// The offsets.
     pub offsets: Offsets,
+    /// Formats of its journal.
+    pub formats: Formats,
     /// Epoch and name of the last master heard.
     pub master: Option<(Epoch, String)>,
     /// Why the role or state is what it is: a short word such as `JournalFull`, or empty.

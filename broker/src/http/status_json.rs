@@ -28,6 +28,7 @@ pub(super) struct StatusJson<'a> {
     group_id: Option<&'a str>,
     log_state: &'static str,
     offsets: Offsets,
+    format: Format,
     master: Option<Master<'a>>,
     reason: &'a str,
     message: &'a str,
@@ -61,6 +62,13 @@ struct Offsets {
     synced: u64,
     committed: u64,
     applied: u64,
+}
+
+/// Of the journal: what this version understands, what the log is in.
+#[derive(Serialize)]
+struct Format {
+    understood: u16,
+    written: u16,
 }
 
 #[derive(Serialize)]
@@ -124,6 +132,10 @@ impl<'a> StatusJson<'a> {
                 synced: offsets.synced.0,
                 committed: offsets.committed.0,
                 applied: offsets.applied.0,
+            },
+            format: Format {
+                understood: status.formats.understood,
+                written: status.formats.written,
             },
             master: status.master.as_ref().map(|(epoch, name)| Master {
                 epoch: epoch.0,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytestring::ByteString;
 use tandemmq_cluster::{NodeConfig, PeerConfig, Timing};
 use tandemmq_engine::EngineConfig;
-use tandemmq_journal::JournalConfig;
+use tandemmq_journal::{FORMAT, JournalConfig};
 
 use crate::config::Config;
 
@@ -59,5 +59,6 @@ pub(crate) fn journal_config(config: &Config) -> JournalConfig {
         tail_bytes_max: TAIL_BYTES_MAX,
         checkpoint_bytes: journal.segment_bytes.0,
         retain_bytes: journal.retain_bytes.0,
+        format_max: FORMAT,
     }
 }

@@ -4,7 +4,7 @@ use tandemmq_journal::{LogState, Space};
 use tandemmq_model::Now;
 
 use super::{Group, RoleState};
-use crate::status::{MemberStatus, Offsets, Role, Status};
+use crate::status::{Formats, MemberStatus, Offsets, Role, Status};
 
 impl Group {
     pub(crate) fn offsets(&self) -> Offsets {
@@ -28,6 +28,10 @@ impl Group {
             group_id: self.group_id().map(|id| id.to_string()),
             log_state: self.log_state,
             offsets: self.offsets(),
+            formats: Formats {
+                understood: self.journal.format_max(),
+                written: self.journal.format(),
+            },
             master: self.last_master.and_then(|(epoch, ordinal)| {
                 self.peer(ordinal)
                     .map(|peer| (epoch, peer.name.to_string()))
@@ -109,6 +113,7 @@ impl Group {
         }
         match peer.log_state {
             _ if !peer.outbound || !peer.is_heard() => "NotConnected".to_owned(),
+            _ if !self.understands_log(peer.ordinal) => "OlderVersion".to_owned(),
             LogState::Clean if self.is_joining(peer) => "Joining".to_owned(),
             LogState::Clean => String::new(),
             LogState::NeedsRepair => "NeedsRepair".to_owned(),
