@@ -1,7 +1,7 @@
 //! What a node tells about itself: `/status`, `cluster-list`, the operator later.
 
 use tandemmq_engine::DestinationStats;
-use tandemmq_journal::LogState;
+use tandemmq_journal::{Founding, LogState};
 use tandemmq_model::{Epoch, MemberId, Offset};
 
 /// Role of a member, in the words of the old product.
@@ -82,6 +82,10 @@ pub struct Status {
     pub member: MemberId,
     /// The group it adopted.
     pub group_id: Option<String>,
+    /// Who the group is, as this volume adopted it; none while it is blank.
+    pub founding: Option<Founding>,
+    /// The storage system's name of the volume that it was formatted on.
+    pub volume_id: Option<String>,
     /// State of its log.
     pub log_state: LogState,
     /// The offsets.

@@ -9,6 +9,7 @@ use tandemmq_journal::LogState;
 use tandemmq_model::DestinationKind;
 
 use super::About;
+use crate::kubernetes::FoundingText;
 use crate::runtime::clock;
 
 /// The document.
@@ -26,6 +27,8 @@ pub(super) struct StatusJson<'a> {
     ready: bool,
     member: Member,
     group_id: Option<&'a str>,
+    founding: Option<FoundingText>,
+    volume_id: Option<&'a str>,
     log_state: &'static str,
     offsets: Offsets,
     format: Format,
@@ -126,6 +129,8 @@ impl<'a> StatusJson<'a> {
             ready: status.ready,
             member: Member::new(status.member),
             group_id: status.group_id.as_deref(),
+            founding: status.founding.as_ref().map(FoundingText::new),
+            volume_id: status.volume_id.as_deref(),
             log_state: log_state(status.log_state),
             offsets: Offsets {
                 appended: offsets.appended.0,

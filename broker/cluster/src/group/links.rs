@@ -173,7 +173,7 @@ impl Group {
     }
 
     pub(crate) fn handle_outbound_up(&mut self, now: Now, ordinal: u8) {
-        if self.swapped.is_some() {
+        if self.kept_out.is_some() {
             return;
         }
         let Some(peer) = self.peer_mut(ordinal) else {

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use tandemmq_cluster::{
-    Event, InboundId, NodeConfig, NodeMachine, PeerConfig, ReadId, Role, Timing,
+    Confirmation, Event, InboundId, NodeConfig, NodeMachine, PeerConfig, ReadId, Role, Timing,
 };
 use tandemmq_engine::EngineConfig;
 use tandemmq_journal::{Batch, FORMAT, JournalConfig, ReadOp};
@@ -487,6 +487,9 @@ fn node_config(plan: &Plan, ordinal: usize) -> NodeConfig {
     NodeConfig {
         group: ByteString::from_static("a"),
         name: name(ordinal),
+        holder: None,
+        volume_id: None,
+        confirmation: Confirmation::ByFounder,
         ordinal: ordinal as u8,
         members: (0..plan.nodes)
             .map(|ordinal| PeerConfig {
