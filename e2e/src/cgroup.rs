@@ -21,7 +21,8 @@ const EMPTY_LIMIT: Duration = Duration::from_secs(20);
 /// The cgroup file systems of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hierarchies {
-    /// One folder for each controller.
+    /// One folder for each controller, and a tree of version 2 without controllers beside them in which
+    /// runc keeps folders, too.
     V1(Vec<PathBuf>),
     /// One tree.
     V2,
@@ -40,7 +41,7 @@ impl Hierarchies {
         }
         let entries = fs::read_dir(ROOT).with_context(|| format!("cgroups, mounted at {ROOT}"))?;
         let folders = entries.flatten().map(|entry| entry.path());
-        let is_v1 = |p: &PathBuf| p.join("tasks").is_file() && !p.is_symlink();
+        let is_v1 = |p: &PathBuf| p.join("cgroup.procs").is_file() && !p.is_symlink();
         let found: Vec<PathBuf> = folders.filter(is_v1).collect();
         for wanted in CONTROLLERS {
             if !Path::new(ROOT).join(wanted).join("tasks").is_file() {

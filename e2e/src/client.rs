@@ -4,11 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::cache;
 use crate::cluster::Cluster;
-use crate::made::MARK;
 use crate::program::{self, Program};
 
 impl Cluster {
@@ -17,12 +16,7 @@ impl Cluster {
         let own = self.own()?;
         let mounts = self.running(Program::ClientMounts)?;
         let mut plain = Command::new(program.as_ref());
-        plain.env(
-            MARK,
-            own.made()
-                .mark()
-                .context("a cluster that is up has a mark")?,
-        );
+        own.mark(&mut plain)?;
         Ok(program::placed(
             &plain,
             &own.layout.client_namespace(),

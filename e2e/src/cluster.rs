@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::layout::{self, Layout};
-use crate::made::Made;
+use crate::made::{MARK, Made};
 use crate::process::{self, Process};
 use crate::program::{self, Binaries, Program};
 use crate::{go, run};
@@ -120,6 +120,7 @@ impl Cluster {
                 command.arg("--kubeconfig").arg(own.layout.admin());
                 // kubectl keeps what it discovered here, and there may be no HOME that it may write to.
                 command.env("KUBECACHEDIR", own.layout.folder.join("kubectl"));
+                own.mark(&mut command)?;
                 command
             }
             Self::Given(config, kubectl) => {
@@ -176,6 +177,7 @@ impl Cluster {
                 command
                     .env("KUBECONFIG", own.layout.admin())
                     .env("HELM_CACHE_HOME", own.layout.folder.join("helm"));
+                own.mark(&mut command)?;
                 command
             }
             Self::Given(config, _) => {
@@ -243,6 +245,17 @@ impl Cluster {
 }
 
 impl Own {
+    /// Makes a command the cluster's: it is ended with it at the latest.
+    pub(crate) fn mark(&self, command: &mut Command) -> Result<()> {
+        command.env(
+            MARK,
+            self.made()
+                .mark()
+                .context("a cluster that is up has a mark")?,
+        );
+        Ok(())
+    }
+
     /// The journal.
     pub(crate) fn made(&self) -> MutexGuard<'_, Made> {
         self.made

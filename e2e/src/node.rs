@@ -37,13 +37,12 @@ impl Cluster {
 
     /// A command inside a node's network and mounts.
     pub fn node_command(&self, node: u32, program: impl AsRef<Path>) -> Result<Command> {
-        let layout = self.layout()?;
+        let own = self.own()?;
         let mounts = self.running(Program::Mounts(node))?;
-        Ok(program::placed(
-            &Command::new(program.as_ref()),
-            &layout.node_namespace(node),
-            Some(mounts.pid),
-        ))
+        let mut plain = Command::new(program.as_ref());
+        own.mark(&mut plain)?;
+        let network = own.layout.node_namespace(node);
+        Ok(program::placed(&plain, &network, Some(mounts.pid)))
     }
 
     /// Output of containerd's client on a node.
@@ -55,14 +54,7 @@ impl Cluster {
     /// Brings OCI archives onto every node.
     pub fn load_images(&self, archives: &[PathBuf]) -> Result<()> {
         for node in self.nodes()? {
-            run::wait_for(
-                &format!("containerd of node {node}"),
-                CONTAINERD_LIMIT,
-                || {
-                    self.running(Program::Containerd(node))?;
-                    Ok(self.ctr(node, &["version"]).is_ok())
-                },
-            )?;
+            self.wait_containerd(node)?;
         }
         thread::scope(|scope| {
             let loads: Vec<_> = self
@@ -73,6 +65,15 @@ impl Cluster {
                 .into_iter()
                 .try_for_each(|load| load.join().expect("an import does not panic"))
         })
+    }
+
+    fn wait_containerd(&self, node: u32) -> Result<()> {
+        let what = format!("containerd of node {node}");
+        run::wait_for(&what, CONTAINERD_LIMIT, || {
+            self.running(Program::Containerd(node))?;
+            Ok(self.ctr(node, &["version"]).is_ok())
+        })?;
+        Ok(())
     }
 
     fn load_on(&self, node: u32, archives: &[PathBuf]) -> Result<()> {
@@ -102,6 +103,9 @@ impl Cluster {
             if ready { "" } else { "not " }
         );
         run::wait_for(&what, limit, || {
+            if ready {
+                self.running(Program::Kubelet(node))?;
+            }
             Ok(is_ready(&self.get(&["node", &node_name(node)])?) == ready)
         })
     }
@@ -148,13 +152,11 @@ impl Cluster {
     /// Starts a node that crashed.
     pub fn boot_node(&self, node: u32) -> Result<()> {
         network::set_node(self.layout()?, node, true)?;
-        for program in [
-            Program::Containerd(node),
-            Program::Kubelet(node),
-            Program::Proxy(node),
-        ] {
-            self.start(program)?;
-        }
+        self.start(Program::Containerd(node))?;
+        // A kubelet that finds no containerd ends at once, and nothing here starts it again.
+        self.wait_containerd(node)?;
+        self.start(Program::Kubelet(node))?;
+        self.start(Program::Proxy(node))?;
         Ok(())
     }
 
@@ -174,6 +176,5 @@ fn beside(own: &Own, holder: Process) -> Result<Vec<Process>> {
     let wanted = mounts(holder.pid).context("the mounts of a node")?;
     let mut all = process::all(&own.made());
     all.retain(|p| *p != holder && mounts(p.pid).as_ref() == Some(&wanted));
-    all.dedup();
     Ok(all)
 }

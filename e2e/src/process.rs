@@ -143,6 +143,8 @@ pub fn all(made: &Made) -> Vec<Process> {
                 .filter_map(Process::of),
         );
     }
+    found.sort_by_key(|process| (process.pid, process.start));
+    found.dedup();
     found.retain(|process| process.runs());
     found
 }

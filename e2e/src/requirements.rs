@@ -24,8 +24,11 @@ const PROGRAMS: &[(&str, &str)] = &[
 /// Folders that a node lays its own over: nothing of ours may lie below them.
 const HIDDEN_ON_NODES: &[&str] = &["/run", "/var/lib", "/var/log", "/var/run"];
 
+/// inotify instances of kubelet, containerd and what they run; counted on a node with three pods, and rounded up.
+const INOTIFY_OF_A_NODE: u32 = 12;
+
 /// An error that names everything that is missing.
-pub fn check(state: &Path) -> Result<()> {
+pub fn check(state: &Path, nodes: u32) -> Result<()> {
     if !rustix::process::geteuid().is_root() {
         bail!(
             "a cluster needs root, because it makes network and mount namespaces, bridges and cgroups. \
@@ -40,6 +43,7 @@ pub fn check(state: &Path) -> Result<()> {
     if let Err(error) = Hierarchies::find() {
         missing.push(format!("{error:#}"));
     }
+    missing.extend(inotify(nodes));
     if let Some(folder) = HIDDEN_ON_NODES.iter().find(|f| state.starts_with(f)) {
         missing.push(format!(
             "a cache folder that is not below {folder}, which nodes lay their own over: set XDG_CACHE_HOME"
@@ -92,6 +96,31 @@ fn namespaces() -> Option<String> {
     tried
         .err()
         .map(|error| format!("network and mount namespaces: {error:#}"))
+}
+
+/// The limit is the user's, so all clusters share it, and a kubelet that meets it just ends.
+fn inotify(nodes: u32) -> Option<String> {
+    const LIMIT: &str = "/proc/sys/fs/inotify/max_user_instances";
+    let limit: u32 = fs::read_to_string(LIMIT).ok()?.trim().parse().ok()?;
+    let folders = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let files = folders.flat_map(|process| {
+        fs::read_dir(process.path().join("fd"))
+            .into_iter()
+            .flatten()
+            .flatten()
+    });
+    let is_one = |file: &fs::DirEntry| {
+        fs::read_link(file.path()).is_ok_and(|to| to.ends_with("anon_inode:inotify"))
+    };
+    let used = u32::try_from(files.filter(is_one).count()).unwrap_or(u32::MAX);
+    let needed = nodes * INOTIFY_OF_A_NODE;
+    (used.saturating_add(needed) > limit).then(|| {
+        format!(
+            "{needed} free inotify instances: {used} of {limit} are in use. End other clusters, or raise the \
+             limit: sysctl fs.inotify.max_user_instances={}",
+            limit * 4
+        )
+    })
 }
 
 fn filesystem(name: &str, what_for: &str) -> Option<String> {

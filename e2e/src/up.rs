@@ -27,15 +27,15 @@ pub fn up(layout: &Layout, settings: &Settings) -> Result<Cluster> {
         bail!("--nodes {}: 1 to {NODES_MAX} are allowed", settings.nodes);
     }
     go::check_version(&settings.kubernetes)?;
-    requirements::check(&layout.folder)?;
-    let binaries = Binaries::built(&settings.kubernetes)?;
-    let images = image::own()?;
     if teardown::down(layout)? {
         say::line(format!(
             "removed what an earlier run left of cluster {}",
             layout.name
         ));
     }
+    requirements::check(&layout.folder, settings.nodes)?;
+    let binaries = Binaries::built(&settings.kubernetes)?;
+    let images = image::own()?;
     let start = Instant::now();
     let cluster = prepare(layout, settings, binaries)?;
     control_plane(&cluster)?;

@@ -200,7 +200,7 @@ spec:
       containers:
       - name: c
         image: {BUSYBOX}
-        command: [busybox, nc, -lk, -p, "8080", -e, busybox, hostname]
+        command: [busybox, nc, -ll, -p, "8080", -e, busybox, hostname]
         readinessProbe: {{tcpSocket: {{port: 8080}}, periodSeconds: 1}}
         volumeMounts: [{{name: data, mountPath: /data}}]
         securityContext: {{allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {{drop: [ALL]}}}}
