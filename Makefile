@@ -38,7 +38,7 @@ OUTSIDE := $(MODEL_MANIFEST) $(wildcard $(addsuffix /Cargo.toml,$(FUZZ_DIRS)))
 STAGES := $(CACHE_DIR)/stages
 STAGE := STAGES=$(STAGES) tools/stage
 
-.PHONY: help build demo test fmt fmt-check clippy unit doc sim mutants chaos worst-days worst-days-short soak \
+.PHONY: help build demo test fmt fmt-check clippy unit next-format doc sim mutants chaos worst-days worst-days-short soak \
 	clients full-disk bench model model-small fuzz deny prerequisites clean-cache
 
 help: ## list the targets
@@ -57,6 +57,7 @@ test: ## every check that needs no privilege, with the time of each
 	@$(STAGE) "format" $(MAKE) fmt-check
 	@$(STAGE) "clippy" $(MAKE) clippy
 	@$(STAGE) "unit and integration tests" $(MAKE) unit
+	@$(STAGE) "next format" $(MAKE) next-format
 	@$(STAGE) "documentation" $(MAKE) doc
 	@$(STAGE) "protocol model, small" $(MAKE) model-small
 	@$(STAGE) "simulator" $(MAKE) sim SEEDS=100
@@ -84,6 +85,9 @@ clippy:
 
 unit: ## unit and integration tests
 	$(CARGO_TEST)
+
+next-format: ## a roll to a build with a newer format of the journal, simulated
+	$(CARGO_TEST) -p tandemmq-journal -p tandemmq-sim --features next-format
 
 doc:
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --release --no-deps

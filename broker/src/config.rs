@@ -26,16 +26,22 @@ pub(crate) use tls::{PeersTls, Tls, TransportTls};
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Config {
     /// This broker's name; one of `members`.
+    #[serde(default)]
     pub(crate) broker_name: String,
     /// The group's name, part of every message id.
     pub(crate) group: String,
-    /// 0-based place of this broker in `members`.
+    /// 0-based place of this broker in `members`; left out, it is where `broker_name` stands.
+    #[serde(default = "ordinal_by_name")]
     pub(crate) ordinal: u8,
     /// Folder of the journal, the promise and the identity.
     pub(crate) data_dir: PathBuf,
     /// Where this broker listens.
     pub(crate) addresses: Addresses,
+    /// Where the Lease and the volume's name are, when Kubernetes has them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) kubernetes: Option<Kubernetes>,
     /// How masters are chosen.
+    #[serde(default)]
     pub(crate) election: Election,
     /// All brokers of the group in the order of their ordinals.
     pub(crate) members: Vec<Member>,
@@ -79,11 +85,34 @@ pub(crate) struct Addresses {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Election {
-    /// The folder of the lease file, shared by all brokers of the group.
+    /// The folder of the lease file, shared by all brokers of the group; empty on Kubernetes.
+    #[serde(default, skip_serializing_if = "is_empty")]
     pub(crate) lease_dir: PathBuf,
     /// Seconds; renewed every third of it.
     #[serde(default = "default_lease_duration_seconds")]
     pub(crate) lease_duration_seconds: u64,
+}
+
+/// The objects of this broker in Kubernetes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Kubernetes {
+    /// Namespace of all of them.
+    pub(crate) namespace: String,
+    /// The group's Lease.
+    pub(crate) lease: String,
+    /// The pod's UID, from the command line: part of the Lease's holder.
+    #[serde(skip)]
+    pub(crate) pod_uid: String,
+}
+
+/// What the command line says of this process; it wins over the file, which all pods share.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Overrides {
+    /// `--broker-name`.
+    pub(crate) broker_name: Option<String>,
+    /// `--pod-uid`.
+    pub(crate) pod_uid: Option<String>,
 }
 
 /// One broker of the group.
@@ -214,17 +243,27 @@ impl Config {
 
     /// Reads and checks a file.
     pub(crate) fn load(file: &Path) -> Result<Self, ConfigError> {
+        Self::load_for(file, &Overrides::default())
+    }
+
+    /// The same for the process that the command line describes.
+    pub(crate) fn load_for(file: &Path, overrides: &Overrides) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(file).map_err(|error| ConfigError {
             file: file.to_owned(),
             line: None,
             key: String::new(),
             text: format!("cannot read the configuration: {error}"),
         })?;
-        Self::parse(&text, file)
+        Self::parse_for(&text, file, overrides)
     }
 
     /// Checks a text; `file` is named in errors, and relative paths count from its folder.
+    #[cfg(test)]
     pub(crate) fn parse(text: &str, file: &Path) -> Result<Self, ConfigError> {
+        Self::parse_for(text, file, &Overrides::default())
+    }
+
+    fn parse_for(text: &str, file: &Path, overrides: &Overrides) -> Result<Self, ConfigError> {
         let mut config: Self = toml::from_str(text).map_err(|error| ConfigError {
             file: file.to_owned(),
             line: error.span().map(|span| locate::line_of(text, span.start)),
@@ -232,6 +271,7 @@ impl Config {
             // toml's own text shows the line with a mark under the place.
             text: error.to_string().trim_end().to_owned(),
         })?;
+        config.take(overrides);
         validate::check(&config).map_err(|problem| ConfigError {
             file: file.to_owned(),
             line: locate::find_line(text, &problem.key),
@@ -247,9 +287,30 @@ impl Config {
         toml::to_string(self).expect("every field has a TOML form, and paths here are UTF-8")
     }
 
+    fn take(&mut self, overrides: &Overrides) {
+        if let Some(name) = &overrides.broker_name {
+            self.broker_name.clone_from(name);
+            self.ordinal = ORDINAL_BY_NAME;
+        }
+        if let (Some(kubernetes), Some(uid)) = (&mut self.kubernetes, &overrides.pod_uid) {
+            kubernetes.pod_uid.clone_from(uid);
+        }
+        if self.ordinal == ORDINAL_BY_NAME {
+            let place = self
+                .members
+                .iter()
+                .position(|member| member.name == self.broker_name);
+            self.ordinal = place
+                .and_then(|place| place.try_into().ok())
+                .unwrap_or(ORDINAL_BY_NAME);
+        }
+    }
+
     fn resolve_paths(&mut self, folder: &Path) {
         self.data_dir = folder.join(&self.data_dir);
-        self.election.lease_dir = folder.join(&self.election.lease_dir);
+        if !is_empty(&self.election.lease_dir) {
+            self.election.lease_dir = folder.join(&self.election.lease_dir);
+        }
         if let Some(users) = &mut self.auth.users_file {
             *users = folder.join(&*users);
         }
@@ -264,6 +325,26 @@ impl Config {
 
 const fn default_lease_duration_seconds() -> u64 {
     6
+}
+
+/// No group has so many members: the ordinal is the place of the name.
+const ORDINAL_BY_NAME: u8 = u8::MAX;
+
+const fn ordinal_by_name() -> u8 {
+    ORDINAL_BY_NAME
+}
+
+fn is_empty(path: &Path) -> bool {
+    path.as_os_str().is_empty()
+}
+
+impl Default for Election {
+    fn default() -> Self {
+        Self {
+            lease_dir: PathBuf::new(),
+            lease_duration_seconds: default_lease_duration_seconds(),
+        }
+    }
 }
 
 impl Testing {

@@ -1,6 +1,6 @@
 //! The Lease stores of the shell and the task that calls them.
 //!
-//! Today there is the shared folder of local mode; a Kubernetes Lease stands beside it later.
+//! Here is the shared folder of local mode; the Lease of Kubernetes is in `kubernetes`.
 
 mod file_lease;
 mod lease_task;

@@ -8,7 +8,7 @@ mod limited;
 mod status_json;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::extract::State;
@@ -18,6 +18,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use tandemmq_model::Time;
 
+use crate::kubernetes::Labelled;
 use crate::metrics::Metrics;
 use crate::runtime::{StatusReader, clock};
 use limited::Limited;
@@ -36,7 +37,15 @@ pub(crate) struct Pages {
     pub(crate) metrics: Arc<Metrics>,
     /// The published status.
     pub(crate) status: StatusReader,
+    /// What the process waits for before there is a status.
+    pub(crate) starting: Starting,
+    /// On Kubernetes: whether the pod has its role label.
+    pub(crate) labelled: Option<Labelled>,
 }
+
+/// What a process waits for before it has a status: reason and message. Shared with who waits.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Starting(Arc<Mutex<Option<(&'static str, String)>>>);
 
 /// What a status says about the process.
 #[derive(Debug)]
@@ -55,6 +64,31 @@ pub(crate) struct About {
     pub(crate) started: Time,
 }
 
+// === impl Pages ===
+
+impl Pages {
+    fn is_labelled(&self) -> bool {
+        self.labelled.as_ref().is_none_or(Labelled::get)
+    }
+}
+
+// === impl Starting ===
+
+impl Starting {
+    /// From now on it waits for this.
+    pub(crate) fn wait_for(&self, reason: &'static str, message: String) {
+        *self.0.lock().expect("nobody panics with it") = Some((reason, message));
+    }
+
+    fn page(&self) -> Response {
+        let waiting = self.0.lock().expect("nobody panics with it").clone();
+        let (reason, message) =
+            waiting.unwrap_or(("Starting", "the journal is being read".to_owned()));
+        let page = Json(serde_json::json!({ "reason": reason, "message": message }));
+        (StatusCode::SERVICE_UNAVAILABLE, page).into_response()
+    }
+}
+
 type Shared = State<Arc<Pages>>;
 
 /// Serves for ever.
@@ -70,6 +104,10 @@ pub(crate) async fn run(listener: tokio::net::TcpListener, pages: Pages) -> std:
 
 /// The process lives and its node loop turns.
 async fn healthz(State(pages): Shared) -> Response {
+    // A start takes what its journal takes: ended, it would only begin anew.
+    if pages.status.borrow().is_none() {
+        return "starting\n".into_response();
+    }
     let since = pages.metrics.since_turn(clock::boot());
     if since < STUCK_AFTER {
         return "ok\n".into_response();
@@ -82,6 +120,10 @@ async fn healthz(State(pages): Shared) -> Response {
 async fn readyz(State(pages): Shared) -> Response {
     let status = pages.status.borrow().clone();
     match status {
+        Some(status) if status.ready && !pages.is_labelled() => {
+            let text = "Unlabelled: the pod has no role label yet\n";
+            (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+        }
         Some(status) if status.ready => format!("{}\n", status.role.as_str()).into_response(),
         Some(status) => {
             let text = format!(
@@ -92,7 +134,7 @@ async fn readyz(State(pages): Shared) -> Response {
             );
             (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
         }
-        None => starting(),
+        None => pages.starting.page(),
     }
 }
 
@@ -109,10 +151,6 @@ async fn status(State(pages): Shared) -> Response {
     let status = pages.status.borrow().clone();
     match status {
         Some(status) => Json(StatusJson::new(&pages.about, &status)).into_response(),
-        None => starting(),
+        None => pages.starting.page(),
     }
-}
-
-fn starting() -> Response {
-    (StatusCode::SERVICE_UNAVAILABLE, "starting\n").into_response()
 }

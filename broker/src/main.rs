@@ -6,6 +6,7 @@ mod cli;
 mod config;
 mod election;
 mod http;
+mod kubernetes;
 mod metrics;
 mod runtime;
 mod socket;

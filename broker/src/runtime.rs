@@ -35,6 +35,7 @@ mod said;
 mod shutdown;
 mod start;
 mod users;
+mod volume;
 
 pub(crate) use node_config::journal_config;
 pub(crate) use publish::StatusReader;

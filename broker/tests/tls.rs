@@ -57,20 +57,24 @@ impl Authority {
     fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        Self(CertifiedIssuer::self_signed(params, key).unwrap())
+        let key = KeyPair::generate().expect("a certificate can be made");
+        Self(CertifiedIssuer::self_signed(params, key).expect("a certificate can be made"))
     }
 
     fn issue(&self, stem: &str, name: &str, folder: &Path) {
-        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        let mut params =
+            CertificateParams::new([name.to_owned()]).expect("a certificate can be made");
         params.extended_key_usages = vec![
             ExtendedKeyUsagePurpose::ServerAuth,
             ExtendedKeyUsagePurpose::ClientAuth,
         ];
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.0).unwrap();
+        let key = KeyPair::generate().expect("a certificate can be made");
+        let certificate = params
+            .signed_by(&key, &self.0)
+            .expect("a certificate can be made");
         let write = |end: &str, text: String| {
-            fs::write(folder.join(format!("{stem}.{end}")), text).unwrap();
+            fs::write(folder.join(format!("{stem}.{end}")), text)
+                .expect("the folder of the test can be used");
         };
         write("crt", certificate.pem());
         write("key", key.serialize_pem());
@@ -123,12 +127,13 @@ fn config(place: &Place<'_>, folder: &Path) -> PathBuf {
         text += &format!("[[members]]\nname = \"a-{member}\"\npeers = \"localhost:{peers}\"\n");
     }
     let file = folder.join(format!("{name}.toml"));
-    fs::write(&file, text).unwrap();
+    fs::write(&file, text).expect("the folder of the test can be used");
     file
 }
 
 fn start(config: &Path, metrics: u16) -> Broker {
-    let log = fs::File::create(config.with_extension("log")).unwrap();
+    let log =
+        fs::File::create(config.with_extension("log")).expect("the folder of the test can be used");
     let child = Command::new(env!("CARGO_BIN_EXE_tandemmq"))
         .args(["serve", "--exit-with-stdin", "--config"])
         .arg(config)
@@ -154,7 +159,9 @@ fn wait_for(what: &str, folder: &Path, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !holds() {
         if begun.elapsed() > LONG {
-            let logs = fs::read_dir(folder).unwrap().flatten();
+            let logs = fs::read_dir(folder)
+                .expect("the folder of the test can be used")
+                .flatten();
             for log in logs.filter(|f| f.path().extension() == Some("log".as_ref())) {
                 let text = fs::read_to_string(log.path()).unwrap_or_default();
                 eprintln!("{}:\n{text}", log.path().display());
@@ -191,9 +198,10 @@ fn expect_success(output: &Output) {
 fn group_over_tls_replicates_and_another_group_of_its_ca_stays_outside() {
     let (folder, authority) = (Folder::new(), Authority::new());
     let folder = folder.0.as_path();
-    fs::write(folder.join("ca.crt"), authority.0.pem()).unwrap();
-    fs::write(folder.join("users"), "anna:secret\n").unwrap();
-    fs::write(folder.join("password"), "secret\n").unwrap();
+    fs::write(folder.join("ca.crt"), authority.0.pem())
+        .expect("the folder of the test can be used");
+    fs::write(folder.join("users"), "anna:secret\n").expect("the folder of the test can be used");
+    fs::write(folder.join("password"), "secret\n").expect("the folder of the test can be used");
     authority.issue("stomp", "localhost", folder);
     authority.issue("a", "a.test", folder);
     authority.issue("b", "b.test", folder);
@@ -253,7 +261,8 @@ fn group_over_tls_replicates_and_another_group_of_its_ca_stays_outside() {
         members.len() == 3 && !linked,
         "the stranger has a link: {told}"
     );
-    let log = fs::read_to_string(folder.join("a-1.log")).unwrap();
+    let log =
+        fs::read_to_string(folder.join("a-1.log")).expect("the folder of the test can be used");
     assert!(
         log.contains("to the peers' port is closed"),
         "the stranger was noticed:\n{log}"

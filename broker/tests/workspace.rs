@@ -363,7 +363,7 @@ fn a_build_of_the_workspace_leaves_the_mutants_out() {
 }
 
 #[test]
-fn the_broker_is_built_without_the_feature_mutants() {
+fn the_broker_is_built_without_seeded_faults_and_without_the_next_format() {
     let target = platform();
     let tree = |package| {
         cargo(&[
@@ -378,6 +378,10 @@ fn the_broker_is_built_without_the_feature_mutants() {
     assert!(
         !broker.contains("\"mutants\""),
         "seeded faults in the broker:\n{broker}"
+    );
+    assert!(
+        !broker.contains("\"next-format\""),
+        "a format that no version has:\n{broker}"
     );
     assert!(tree("sim-mutants").contains("tandemmq-cluster feature \"mutants\""));
 }

@@ -13,6 +13,13 @@ pub struct NodeConfig {
     pub group: ByteString,
     /// This broker's name, for logs, the Lease and the status: `a-0`.
     pub name: ByteString,
+    /// What stands between name and boot nonce in the Lease's holder; none: the incarnation.
+    pub holder: Option<ByteString>,
+    /// The storage system's name of the volume that is bound to this process; none where volumes have
+    /// none.
+    pub volume_id: Option<ByteString>,
+    /// Who confirms a proposed group.
+    pub confirmation: Confirmation,
     /// This broker's ordinal. Its incarnation comes from its volume.
     pub ordinal: u8,
     /// All brokers of the group, itself included, ordered by ordinal: 1, 3, 5 or 7.
@@ -25,6 +32,15 @@ pub struct NodeConfig {
     pub journal: JournalConfig,
     /// Engine limits.
     pub engine: EngineConfig,
+}
+
+/// Who confirms the founding of a group (row 15b).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Confirmation {
+    /// The proposer itself, when all are still blank.
+    ByFounder,
+    /// Somebody outside who remembers it elsewhere too; brokers only propose.
+    ByOperator,
 }
 
 /// One broker of the group as the configuration names it.

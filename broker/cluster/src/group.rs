@@ -21,6 +21,7 @@
 //! Not here: clients and queues (`tandemmq-engine`, joined in `node`), files (`tandemmq-journal`).
 
 mod appended;
+mod formats;
 mod founding;
 mod handover;
 mod hears;
@@ -69,11 +70,12 @@ use self::standing::Standing;
 use self::storing::Storing;
 use self::timers::{Timer, Timers};
 use self::witness::WitnessTable;
-use crate::config::Timing;
+use crate::config::{Confirmation, Timing};
 use crate::mutants::{self, Mutant};
 use crate::peer::{Envelope, Message, Tail};
 use crate::rng::Rng;
 use crate::status::Role;
+use crate::volume::{VolumeVerdict, judge_volume};
 use crate::{Effect, NodeConfig, ReadId, config_record, peer};
 
 /// What the node must know of.
@@ -128,6 +130,8 @@ enum RoleState {
 /// The member.
 pub(crate) struct Group {
     name: ByteString,
+    holder: Option<ByteString>,
+    confirmation: Confirmation,
     client_address: ByteString,
     timing: Timing,
     boot: BootNonce,
@@ -160,6 +164,8 @@ pub(crate) struct Group {
     /// An Append of so many bytes found no room; the master must send it again.
     missed_append: Option<usize>,
     heard: Option<Heard>,
+    /// When it was a slave in step last: it stays ready for a while without a master.
+    in_step_at: Option<Time>,
     /// Epoch and ordinal of the last master whose EpochStart was committed, for the status.
     last_master: Option<(Epoch, u8)>,
     /// Highest epoch a refusal named: the next attempt goes above it.
@@ -178,8 +184,8 @@ pub(crate) struct Group {
     /// Row 14, and what is checked.
     repair: Repair,
     illness: Illness,
-    /// The volume is that of another place: this process keeps out of everything.
-    swapped: Option<String>,
+    /// The volume is another's, with reason and sentence: this process keeps out of everything.
+    kept_out: Option<(&'static str, String)>,
 
     reads: BTreeMap<ReadId, ReadFor>,
     next_read: u64,
@@ -207,6 +213,8 @@ impl Group {
             .map_or(Offset::ZERO, |(offset, _)| offset);
         let mut group = Self {
             name: config.name.clone(),
+            holder: config.holder.clone(),
+            confirmation: config.confirmation,
             client_address: config.client_address.clone(),
             timing: config.timing.clone(),
             boot,
@@ -228,6 +236,7 @@ impl Group {
             acked: Offset::ZERO,
             missed_append: None,
             heard: None,
+            in_step_at: None,
             last_master: None,
             refused_epoch: 0,
             attempts: 0,
@@ -240,7 +249,7 @@ impl Group {
             offered: None,
             repair: Repair::default(),
             illness: Illness::default(),
-            swapped: swapped(config, identity.member),
+            kept_out: kept_out(config, &identity),
             reads: BTreeMap::new(),
             next_read: 0,
             timers: Timers::default(),
@@ -254,7 +263,7 @@ impl Group {
 
     /// Row 14: whatever was before, a process starts as a slave and never resumes an epoch.
     fn start(&mut self, now: Now) {
-        if let Some(text) = self.swapped.clone() {
+        if let Some((_, text)) = self.kept_out.clone() {
             return self.notice(text);
         }
         self.config_changed();
@@ -337,6 +346,7 @@ impl Group {
         let (offset, crc) = at;
         let epochs = self.journal.epochs().iter().copied();
         let head = CheckpointHead {
+            format: self.journal.format_at(offset),
             offset,
             epoch: self.journal.epoch_at(offset)?,
             crc,
@@ -401,7 +411,7 @@ impl Group {
         inbound: crate::InboundId,
         frame: bytes::Bytes,
     ) {
-        if self.swapped.is_some() {
+        if self.kept_out.is_some() {
             return;
         }
         match peer::decode(frame) {
@@ -420,6 +430,12 @@ impl Group {
         let Some(from) = self.admit(now, inbound, envelope, &message) else {
             return;
         };
+        let (format, greatest) = (message.format(), self.journal.format_max());
+        if format > greatest {
+            let text =
+                format!("it sends format {format}, this version understands up to {greatest}");
+            return self.close_inbound(inbound, &text);
+        }
         match message {
             Message::Hello { .. } => {} // Done by `admit`.
             Message::Remember(memory) => self.handle_remember(now, &memory),
@@ -698,15 +714,15 @@ pub(crate) fn configs_of(recovered: &Recovered, identity: &Identity) -> Vec<(Off
     std::iter::once((at, base)).chain(later).collect()
 }
 
-/// What is wrong when a volume lies in the place of another.
-fn swapped(config: &NodeConfig, member: MemberId) -> Option<String> {
-    if member.ordinal == config.ordinal {
-        return None;
+/// Why the volume takes part in nothing.
+fn kept_out(config: &NodeConfig, identity: &Identity) -> Option<(&'static str, String)> {
+    match judge_volume(config, identity) {
+        VolumeVerdict::Fits => None,
+        VolumeVerdict::KeptOut { reason, text } => Some((reason, text)),
+        // Whoever reads a volume formats a blank one that does not fit before it gets here.
+        VolumeVerdict::FormatAnew => {
+            let text = "the volume was blank on another one and was not formatted anew";
+            Some(("VolumeForeign", text.to_owned()))
+        }
     }
-    let owner = config.members.get(usize::from(member.ordinal));
-    let owner = owner.map_or("no broker of this group", |peer| &*peer.name);
-    Some(format!(
-        "{} has the volume of {owner}: swap the volumes back, nothing is read or written meanwhile",
-        config.name
-    ))
 }

@@ -30,7 +30,8 @@ pub struct Lease {
 /// `tandemmq.io/`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LeaseRecord {
-    /// `<name>_<incarnation>_<boot nonce>`, empty = released.
+    /// `<name>_<incarnation>_<boot nonce>`, on Kubernetes `<pod>_<pod UID>_<boot nonce>`; empty =
+    /// released.
     pub holder: String,
     /// Wall clock of the last write, for people only.
     pub renewed_ms: u64,

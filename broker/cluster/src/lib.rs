@@ -17,10 +17,12 @@ mod peer;
 mod recover_alone;
 mod rng;
 mod status;
+mod volume;
 
-pub use config::{NodeConfig, PeerConfig, Timing};
+pub use config::{Confirmation, NodeConfig, PeerConfig, Timing};
 pub use epoch_start::EpochStart;
 pub use event::{Effect, Event, Frame, InboundId, LeaseRequestId, ReadId};
 pub use node::NodeMachine;
 pub use recover_alone::{RecoverAloneError, Survivor, look_at_survivor, recover_alone};
-pub use status::{MemberStatus, Offsets, Role, Status};
+pub use status::{Formats, MemberStatus, Offsets, Role, Status};
+pub use volume::{VolumeVerdict, judge_volume};

@@ -539,5 +539,6 @@ fn next_builder(group: &Group) -> BatchBuilder {
     let crc = journal
         .last_crc()
         .expect("a master's log ends with its own batch");
-    BatchBuilder::new(journal.last_epoch(), journal.appended().next(), crc)
+    let next = journal.appended().next();
+    BatchBuilder::of_format(group.format_to_write(), journal.last_epoch(), next, crc)
 }

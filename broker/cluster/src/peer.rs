@@ -12,7 +12,7 @@ use tandemmq_model::{Ballot, BootNonce, Epoch, GroupId, Incarnation, MemberId, O
 pub(crate) use codec::{decode, encode};
 
 /// Version of this language. A Hello of another one closes the link.
-pub(crate) const PEER_VERSION: u8 = 3;
+pub(crate) const PEER_VERSION: u8 = 4;
 
 /// Entries of an epoch table in one message. A longer table is told from its end; the next round
 /// continues below. 1,024 entries are 16 KiB.
@@ -69,6 +69,8 @@ pub(crate) enum Message {
     /// First frame of every link.
     Hello {
         version: u8,
+        /// The formats of the journal that the sender understands, least and greatest.
+        formats: (u16, u16),
         /// Dial count of the sender's process: of one boot the greater one is the newer link.
         link: u64,
         boot: BootNonce,
@@ -201,4 +203,22 @@ pub(crate) enum Message {
         /// How ill its disk is, 0: not at all.
         illness: u8,
     },
+}
+
+impl Message {
+    /// The greatest format of what it carries of a journal; 0 when it carries nothing of one.
+    pub(crate) fn format(&self) -> u16 {
+        match self {
+            Self::Append { batches, .. }
+            | Self::Fetched { batches, .. }
+            | Self::Survivors { batches, .. } => {
+                batches.iter().map(Batch::format).max().unwrap_or_default()
+            }
+            Self::CheckpointPiece {
+                piece: Piece::Head(head),
+                ..
+            } => head.format,
+            _ => 0,
+        }
+    }
 }

@@ -128,7 +128,8 @@ pub fn recover_alone<S: Storage>(
         .journal
         .last_crc()
         .expect("a log at rest knows its end");
-    let mut batch = BatchBuilder::new(epoch, disk.journal.appended().next(), crc);
+    let (format, base) = (disk.journal.format(), disk.journal.appended().next());
+    let mut batch = BatchBuilder::of_format(format, epoch, base, crc);
     let alone = Voters::of(generation + 1, vec![member], Vec::new());
     batch.push(&config_record::to_record(&alone));
     disk.journal.append(batch.finish());

@@ -1,7 +1,7 @@
 //! What a node tells about itself: `/status`, `cluster-list`, the operator later.
 
 use tandemmq_engine::DestinationStats;
-use tandemmq_journal::LogState;
+use tandemmq_journal::{Founding, LogState};
 use tandemmq_model::{Epoch, MemberId, Offset};
 
 /// Role of a member, in the words of the old product.
@@ -39,6 +39,15 @@ pub struct Offsets {
     pub applied: Offset,
 }
 
+/// Formats of the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Formats {
+    /// The greatest that this version understands.
+    pub understood: u16,
+    /// The one that this member's log is in.
+    pub written: u16,
+}
+
 /// One member as this node sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberStatus {
@@ -73,10 +82,16 @@ pub struct Status {
     pub member: MemberId,
     /// The group it adopted.
     pub group_id: Option<String>,
+    /// Who the group is, as this volume adopted it; none while it is blank.
+    pub founding: Option<Founding>,
+    /// The storage system's name of the volume that it was formatted on.
+    pub volume_id: Option<String>,
     /// State of its log.
     pub log_state: LogState,
     /// The offsets.
     pub offsets: Offsets,
+    /// Formats of its journal.
+    pub formats: Formats,
     /// Epoch and name of the last master heard.
     pub master: Option<(Epoch, String)>,
     /// Why the role or state is what it is: a short word such as `JournalFull`, or empty.

@@ -4,8 +4,8 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tandemmq_model::{Epoch, Offset, Record};
 
 use crate::format::{
-    BATCH_HEADER, BATCH_MAGIC, FORMAT, FormatError, Header, RECORD_HEADER, batch_crc,
-    check_records, unknown_critical,
+    BATCH_HEADER, BATCH_MAGIC, FORMAT, FormatError, Header, OLDEST_FORMAT, RECORD_HEADER,
+    batch_crc, check_records, extra, unknown_critical,
 };
 
 /// One batch, byte for byte as every member stores it. Cheap to clone.
@@ -35,6 +35,11 @@ impl Batch {
     /// The stored bytes.
     pub const fn bytes(&self) -> &Bytes {
         &self.bytes
+    }
+
+    /// The format it is written in.
+    pub const fn format(&self) -> u16 {
+        self.header.format
     }
 
     /// Epoch of its master.
@@ -96,25 +101,40 @@ impl Batch {
 #[derive(Debug)]
 pub struct BatchBuilder {
     buffer: BytesMut,
+    format: u16,
     count: u32,
 }
 
 impl BatchBuilder {
-    /// A batch of `epoch` that begins at `base` and follows the batch with that CRC.
+    /// A batch of `epoch` that begins at `base` and follows the batch with that CRC, in the oldest
+    /// format.
     pub fn new(epoch: Epoch, base: Offset, previous_crc: u32) -> Self {
+        Self::of_format(OLDEST_FORMAT, epoch, base, previous_crc)
+    }
+
+    /// The same in a format that is understood.
+    pub fn of_format(format: u16, epoch: Epoch, base: Offset, previous_crc: u32) -> Self {
+        assert!(
+            (OLDEST_FORMAT..=FORMAT).contains(&format),
+            "only a format that is understood is written"
+        );
         assert!(base > Offset::ZERO, "offsets begin at 1");
         assert!(epoch > Epoch(0), "epoch 0 has no master");
         let mut buffer = BytesMut::with_capacity(4096);
         buffer.put_u32(BATCH_MAGIC);
-        buffer.put_u16(FORMAT);
-        buffer.put_u16(0);
+        buffer.put_u16(format);
+        buffer.put_u16(0); // Extra: known at the end.
         buffer.put_u64(epoch.0);
         buffer.put_u64(base.0);
         buffer.put_u32(0); // Count, length: known at the end.
         buffer.put_u32(0);
         buffer.put_u32(previous_crc);
         buffer.put_u32(0); // CRC.
-        Self { buffer, count: 0 }
+        Self {
+            buffer,
+            format,
+            count: 0,
+        }
     }
 
     /// Adds a record.
@@ -143,6 +163,8 @@ impl BatchBuilder {
     pub fn finish(mut self) -> Batch {
         assert!(self.count > 0, "a batch has records");
         let length = (self.buffer.len() - BATCH_HEADER) as u32;
+        let extra = extra(self.format, self.count);
+        self.buffer[6..8].copy_from_slice(&extra.to_be_bytes());
         self.buffer[24..28].copy_from_slice(&self.count.to_be_bytes());
         self.buffer[28..32].copy_from_slice(&length.to_be_bytes());
         let crc = batch_crc(&self.buffer);

@@ -7,6 +7,7 @@
 //!         | config: u32 + bytes | epochs: count u32, (epoch u64, first u64)*
 //! end     count of pieces before it u32
 //! ```
+//! The format is that of the log at its offset.
 //! The CRC of a piece covers its position in the file, its length, kind and bytes, so that pieces
 //! cannot change places; a file without its end piece is no checkpoint. What the image says is its
 //! owner's business, and so is the config.
@@ -18,11 +19,11 @@ use std::fmt;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tandemmq_model::{Epoch, Offset};
 
+use crate::format::FORMAT;
 use crate::index::EpochStartAt;
 use crate::storage::{Storage, StorageError};
 
 const MAGIC: u32 = 0x544d_514b; // "TMQK".
-const FORMAT: u16 = 1;
 const PIECE_HEADER: usize = 4 + 1 + 4;
 
 const HEAD: u8 = 1;
@@ -49,6 +50,8 @@ pub trait Image: Send + fmt::Debug {
 /// What a checkpoint says besides its image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckpointHead {
+    /// Format of the log there: whoever reads the checkpoint must understand it.
+    pub format: u16,
     /// Everything up to here is in it; the end of a batch.
     pub offset: Offset,
     /// Epoch of the record there.
@@ -235,7 +238,7 @@ impl CheckpointHead {
     pub fn encode(&self) -> Bytes {
         let mut out = BytesMut::with_capacity(64 + self.config.len() + 16 * self.epochs.len());
         out.put_u32(MAGIC);
-        out.put_u16(FORMAT);
+        out.put_u16(self.format);
         out.put_u64(self.offset.0);
         out.put_u64(self.epoch.0);
         out.put_u32(self.crc);
@@ -255,13 +258,13 @@ impl CheckpointHead {
             return Ok(None);
         }
         match input.try_get_u16() {
-            Ok(format) if format > FORMAT => return Err(CheckpointError::Newer(format)),
-            _ => {}
+            Ok(format) if format > FORMAT => Err(CheckpointError::Newer(format)),
+            Ok(format) => Ok(Self::parse_fields(format, &mut input)),
+            Err(_) => Ok(None),
         }
-        Ok(Self::parse_fields(&mut input))
     }
 
-    fn parse_fields(input: &mut Bytes) -> Option<Self> {
+    fn parse_fields(format: u16, input: &mut Bytes) -> Option<Self> {
         let offset = Offset(input.try_get_u64().ok()?);
         let epoch = Epoch(input.try_get_u64().ok()?);
         let crc = input.try_get_u32().ok()?;
@@ -281,6 +284,7 @@ impl CheckpointHead {
             })
             .collect();
         Some(Self {
+            format,
             offset,
             epoch,
             crc,

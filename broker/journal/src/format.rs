@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! batch   0        4      6        8       16      24      28       32           36     40
-//!         | magic  | fmt  | 0      | epoch | base  | count | length | prev CRC   | CRC  | records
+//!         | magic  | fmt  | extra  | epoch | base  | count | length | prev CRC   | CRC  | records
 //!         | u32    | u16  | u16    | u64   | u64   | u32   | u32    | u32        | u32  | length B
 //! record  0      1       2        6
 //!         | kind | flags | length | body
@@ -12,7 +12,11 @@
 //! records' bytes, so a batch takes 40 + length. All records of a batch are of one epoch; `base`
 //! is the offset of the first. New fields of a record go at the end of its body. A later format may
 //! change anything but the places of magic, format, length and CRC of a batch, so that an older
-//! version can tell "too new" from "damaged".
+//! version can tell "too new" from "damaged". `extra` is 0 in format 1.
+//!
+//! Along a log formats never decrease: a master goes on in the format of its log, and goes over to
+//! a greater one only when all voters understand it. A segment holds batches of one format, which
+//! its header names, so that a start knows what it needs from the headers alone.
 
 use bytes::Buf;
 use tandemmq_model::limits::BATCH_BYTES_MAX;
@@ -20,8 +24,15 @@ use tandemmq_model::{Epoch, Offset, RECORD_FLAG_CRITICAL, RecordKind};
 
 /// "TMQB".
 pub(crate) const BATCH_MAGIC: u32 = 0x544d_5142;
-/// The format this version writes, and the greatest it understands.
-pub(crate) const FORMAT: u16 = 1;
+/// The oldest format that is understood; a new log begins with it.
+pub const OLDEST_FORMAT: u16 = 1;
+/// The greatest format that this version understands.
+#[cfg(not(feature = "next-format"))]
+pub const FORMAT: u16 = 1;
+/// The greatest format that this build understands: one more than the product, for tests of a roll
+/// from one version to the next.
+#[cfg(feature = "next-format")]
+pub const FORMAT: u16 = 2;
 /// Bytes of a batch header.
 pub(crate) const BATCH_HEADER: usize = 40;
 /// Bytes of a record header.
@@ -55,6 +66,7 @@ pub enum FormatError {
 /// A batch header, checked for sense but not against its records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
+    pub(crate) format: u16,
     pub(crate) epoch: Epoch,
     pub(crate) base: Offset,
     pub(crate) count: u32,
@@ -79,8 +91,9 @@ impl Header {
         if format > FORMAT {
             return Err(FormatError::Newer(format));
         }
-        input.advance(2);
+        let found = input.get_u16();
         let header = Self {
+            format,
             epoch: Epoch(input.get_u64()),
             base: Offset(input.get_u64()),
             count: input.get_u32(),
@@ -88,6 +101,9 @@ impl Header {
             previous_crc: input.get_u32(),
             crc: input.get_u32(),
         };
+        if format >= 2 && found != extra(format, header.count) {
+            return Err(FormatError::Impossible("a count that it does not repeat"));
+        }
         header.check()
     }
 
@@ -101,6 +117,9 @@ impl Header {
             return Err(FormatError::Impossible(
                 "a count that its length cannot hold",
             ));
+        }
+        if self.format == 0 {
+            return Err(FormatError::Impossible("format 0, which never was"));
         }
         if self.epoch == Epoch(0) {
             return Err(FormatError::Impossible("epoch 0, which has no master"));
@@ -119,6 +138,12 @@ impl Header {
     pub(crate) const fn last(&self) -> Offset {
         Offset(self.base.0 + self.count as u64 - 1)
     }
+}
+
+/// What stands behind the number of a format: nothing in format 1, the end of the count in the one
+/// that is there for tests.
+pub(crate) const fn extra(format: u16, count: u32) -> u16 {
+    if format >= 2 { count as u16 } else { 0 }
 }
 
 /// Bytes of a batch by its header alone, whatever its format; none when that cannot be.

@@ -17,6 +17,8 @@ use tandemmq_model::{Epoch, Now, Offset, RecordKind, Time};
 
 use crate::batch::Batch;
 use crate::control::Control;
+use crate::format::FORMAT;
+use crate::formats::Formats;
 use crate::identity::{Identity, Witness};
 use crate::index::EpochStartAt;
 use crate::mutants::{self, Mutant};
@@ -54,6 +56,9 @@ pub struct JournalConfig {
     pub checkpoint_bytes: u64,
     /// `journal.retainBytes`: bytes of log kept for a slave that lags.
     pub retain_bytes: u64,
+    /// The greatest format that this member understands, at most [`FORMAT`]; less only where a test
+    /// plays an older version.
+    pub format_max: u16,
 }
 
 impl Default for JournalConfig {
@@ -65,6 +70,7 @@ impl Default for JournalConfig {
             tail_bytes_max: 16 * 1024 * 1024,
             checkpoint_bytes: 64 * 1024 * 1024,
             retain_bytes: 1024 * 1024 * 1024,
+            format_max: FORMAT,
         }
     }
 }
@@ -109,6 +115,7 @@ pub struct Journal {
     control: Control,
     witness: Vec<Witness>,
     epochs: Vec<EpochStartAt>,
+    formats: Formats,
     /// Recent batches, a gapless end of the log.
     tail: VecDeque<Batch>,
     tail_bytes: u64,
@@ -173,6 +180,7 @@ impl Journal {
             control: recovered.control,
             witness: recovered.witness,
             epochs: recovered.epochs,
+            formats: recovered.formats,
             tail: VecDeque::new(),
             tail_bytes: 0,
             appended: end.last,
@@ -205,6 +213,10 @@ impl Journal {
             batch.epoch() >= self.last_epoch(),
             "epochs along a log never decrease"
         );
+        assert!(
+            batch.format() >= self.format(),
+            "formats along a log never decrease"
+        );
         if let Some(crc) = self.last_crc {
             assert_eq!(batch.previous_crc(), crc, "a batch names the one before it");
         }
@@ -214,6 +226,7 @@ impl Journal {
                 first: batch.base(),
             });
         }
+        self.formats.appended(&batch);
         self.appended = batch.last();
         self.last_crc = Some(batch.crc());
         self.take_room(batch.bytes().len() as u64);
@@ -234,6 +247,7 @@ impl Journal {
             None => self.checkpoints.crc_at(to),
         };
         self.epochs.retain(|row| row.first <= to);
+        self.formats.cut(to);
         self.appended = to;
         if !mutants::on(Mutant::SyncedNotLoweredByCut) {
             self.synced = self.synced.min(to);
@@ -376,6 +390,7 @@ impl Journal {
         self.durable = made.offset;
         self.last_crc = Some(made.crc);
         self.epochs = head.epochs;
+        self.formats = Formats::from(head.format);
         self.tail.clear();
         self.tail_bytes = 0;
         self.deferred = false;
@@ -528,6 +543,21 @@ impl Journal {
     /// Epoch of the last record appended.
     pub fn last_epoch(&self) -> Epoch {
         self.epochs.last().map_or(Epoch(0), |row| row.epoch)
+    }
+
+    /// Format of the end of the log: what comes next is in this one or a greater one.
+    pub fn format(&self) -> u16 {
+        self.formats.last()
+    }
+
+    /// Format of the record at that offset.
+    pub fn format_at(&self, offset: Offset) -> u16 {
+        self.formats.at(offset)
+    }
+
+    /// The greatest format that this member understands.
+    pub const fn format_max(&self) -> u16 {
+        self.config.format_max
     }
 
     /// CRC of the last batch; none right after a deep cut, until the disk thread has done it.

@@ -10,9 +10,13 @@
 //! What is below the mark was acknowledged: it is never cut. A member that finds it damaged stores
 //! that first, keeps every file, and has no vote.
 //!
+//! Before anything is touched the headers of all files are asked for their format: a volume that
+//! holds one that is not understood is left as it is.
+//!
 //! With a checkpoint the walk begins at the segment that goes on behind it; a damaged one is never
 //! taken for "nothing was there": the one before it serves, and else the whole log is set aside.
 
+mod formats;
 mod open;
 mod walk;
 
@@ -20,7 +24,8 @@ use tandemmq_model::{Bytes, Offset};
 
 use crate::checkpoint::Checkpoint;
 use crate::control::{self, Control, LogState, Stored};
-use crate::format::FormatError;
+use crate::format::{FORMAT, FormatError};
+use crate::formats::Formats;
 use crate::identity::{self, Identity, Witness};
 use crate::index::{EpochStartAt, SharedIndex};
 use crate::journal::JournalConfig;
@@ -36,8 +41,16 @@ pub enum RecoverError {
     #[error("the identity file is missing or damaged, but there is a journal: not touched")]
     NoIdentity,
     /// Written by a later version.
-    #[error("the journal has format {0}; this version cannot read it, start a later one")]
-    Newer(u16),
+    #[error(
+        "the journal has format {found}, this version understands up to {understood}: start the \
+         newer version again"
+    )]
+    Newer {
+        /// The greatest format in it.
+        found: u16,
+        /// The greatest that is understood.
+        understood: u16,
+    },
     /// A record that must not be skipped and is of a kind this version does not know.
     #[error(
         "record {offset} is of kind {kind}, which this version must not skip and does not know; \
@@ -93,6 +106,7 @@ pub struct Recovered {
     pub(crate) manifest: Manifest,
     pub(crate) index: SharedIndex,
     pub(crate) epochs: Vec<EpochStartAt>,
+    pub(crate) formats: Formats,
     pub(crate) current_bytes: u64,
     /// Bytes of the batches behind the checkpoint.
     pub(crate) log_bytes: u64,
@@ -114,6 +128,8 @@ pub(crate) struct SideFile {
     pub(crate) last: Offset,
     /// Where its batches end.
     pub(crate) end: u64,
+    /// That of its header.
+    pub(crate) format: u16,
 }
 
 impl Side {
@@ -228,11 +244,22 @@ fn decide(kind: Kind, goes_on: bool, below_mark: bool) -> Step {
     row.expect("a test walks every case").step
 }
 
+impl RecoverError {
+    /// Of a format that this version does not know at all.
+    const fn newer(found: u16) -> Self {
+        Self::Newer {
+            found,
+            understood: FORMAT,
+        }
+    }
+}
+
 /// Reads a volume, mends its unsure tail, says what it holds. None: a blank volume.
 pub fn recover<S: Storage>(
     storage: &S,
     config: &JournalConfig,
 ) -> Result<Option<Recovered>, RecoverError> {
+    formats::check(storage, config.format_max)?;
     let aside = set_aside::finish(storage)?;
     let names = storage.list()?;
     let identity = match identity::read(storage)? {

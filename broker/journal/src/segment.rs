@@ -5,8 +5,8 @@
 //! 0        4       6          8        16     24      32      48       52 ...          4096
 //! | magic  | least | greatest | number | base | epoch | group | CRC u32 | zeros          | batches ...
 //! ```
-//! `least` and `greatest` are the formats a reader must understand; `base` is the offset of the
-//! first batch, `epoch` its epoch. A spare is a zero-filled file without a header yet
+//! `least` is the format that a reader must understand, that of every batch in it; `greatest` the
+//! one that its writer did. `base` is the offset of the first batch, `epoch` its epoch. A spare is a zero-filled file without a header yet
 //! (`spare-...`); one that is being filled ends in `.tmp` and is removed at the next start.
 //!
 //! Behind the last batch there are only zeros: a cut, or a torn tail found at a start, is zeroed to
@@ -56,6 +56,8 @@ pub(crate) fn number_in(name: &str, kind: &str) -> Option<u64> {
 /// What a segment says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SegmentHeader {
+    /// What a reader must understand.
+    pub(crate) format: u16,
     pub(crate) number: u64,
     pub(crate) base: Offset,
     pub(crate) epoch: Epoch,
@@ -66,7 +68,7 @@ impl SegmentHeader {
     pub(crate) fn encode(&self) -> Bytes {
         let mut out = BytesMut::with_capacity(HEADER);
         out.put_u32(MAGIC);
-        out.put_u16(FORMAT);
+        out.put_u16(self.format);
         out.put_u16(FORMAT);
         out.put_u64(self.number);
         out.put_u64(self.base.0);
@@ -78,6 +80,15 @@ impl SegmentHeader {
     }
 
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, FormatError> {
+        let header = Self::parse_any(bytes)?;
+        if header.format > FORMAT {
+            return Err(FormatError::Newer(header.format));
+        }
+        Ok(header)
+    }
+
+    /// Also of a later version: its fields may mean something else, its format does not.
+    pub(crate) fn parse_any(bytes: &[u8]) -> Result<Self, FormatError> {
         let head = bytes.get(..HEADER).ok_or(FormatError::Short {
             have: bytes.len(),
             need: HEADER,
@@ -90,14 +101,12 @@ impl SegmentHeader {
         if crc.get_u32() != crc32c::crc32c(body) {
             return Err(FormatError::Crc);
         }
-        let (least, _greatest) = (input.get_u16(), input.get_u16());
-        if least > FORMAT {
-            return Err(FormatError::Newer(least));
-        }
+        let (format, _greatest) = (input.get_u16(), input.get_u16());
         let (number, base) = (input.get_u64(), Offset(input.get_u64()));
         let epoch = Epoch(input.get_u64());
         let group = input.get_u128();
         Ok(Self {
+            format,
             number,
             base,
             epoch,

@@ -4,6 +4,7 @@
 pub(crate) mod checkpoints;
 mod damage;
 mod faults;
+mod formats;
 mod fuzzed;
 mod install;
 mod random_walk;

@@ -31,6 +31,7 @@ use self::cleaning::Cleaning;
 use self::filling::Filling;
 use crate::batch::Batch;
 use crate::control::{self, Stored};
+use crate::formats::Formats;
 use crate::identity::{self, Identity};
 use crate::index::SharedIndex;
 use crate::journal::JournalConfig;
@@ -60,6 +61,10 @@ pub struct DiskWorker<S> {
     group: Option<GroupId>,
     /// Bytes of the current segment's file.
     current_bytes: u64,
+    /// Format of the log's last batch, and so of the current segment.
+    format: u16,
+    /// Format of the newest checkpoint: nothing before it has a greater one.
+    kept_format: u16,
     /// Zero-filled files that wait, by number.
     spares: Vec<u64>,
     next_spare: u64,
@@ -96,6 +101,8 @@ impl<S: Storage> DiskWorker<S> {
             stored: recovered.stored,
             group: recovered.identity.group.as_ref().map(|group| group.id),
             current_bytes: recovered.current_bytes,
+            format: recovered.formats.last(),
+            kept_format: Formats::behind(recovered.checkpoint.as_ref()).last(),
             spares: recovered.files.spares.clone(),
             next_spare: recovered
                 .files

@@ -15,6 +15,8 @@ mod f01;
 mod f03;
 mod f04;
 mod f05;
+#[cfg(all(test, feature = "next-format"))]
+mod formats;
 mod h01;
 mod h02;
 mod h03;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::cli::{CliError, CliResult};
-use crate::config::Config;
+use crate::config::{Config, Overrides};
 use crate::runtime::Stdin;
 use crate::telemetry::{self, LogFormat};
 
@@ -17,6 +17,12 @@ pub(super) struct Args {
     /// The broker's configuration
     #[arg(long, value_name = "FILE", required_unless_present = "print_config")]
     config: Option<PathBuf>,
+    /// Which of [[members]] this broker is, when one file serves several; wins over the file
+    #[arg(long, value_name = "NAME")]
+    broker_name: Option<String>,
+    /// UID of the pod, as Kubernetes tells it; needed with [kubernetes]
+    #[arg(long, value_name = "UID")]
+    pod_uid: Option<String>,
     /// Print the configuration and end
     #[arg(long)]
     print_config: bool,
@@ -34,11 +40,16 @@ pub(super) fn run(args: &Args) -> CliResult {
         true => Stdin::EndsBroker,
         false => Stdin::Ignored,
     };
+    let overrides = Overrides {
+        broker_name: args.broker_name.clone(),
+        pod_uid: args.pod_uid.clone(),
+    };
     let Some(file) = &args.config else {
         print!("{}", Config::commented_default());
         return Ok(ExitCode::SUCCESS);
     };
-    let config = Config::load(file).map_err(|error| CliError::Usage(error.to_string()))?;
+    let config =
+        Config::load_for(file, &overrides).map_err(|error| CliError::Usage(error.to_string()))?;
     if args.print_config {
         print!("{}", config.to_toml());
         return Ok(ExitCode::SUCCESS);

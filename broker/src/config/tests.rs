@@ -96,13 +96,10 @@ fn relative_paths_count_from_the_files_folder() {
         Some(Path::new("/etc/tandemmq/u"))
     );
     let stomp = config.transports.stomp.tls.unwrap();
-    assert_eq!(
-        stomp.files(),
-        ["/etc/tandemmq/c", "/k"].map(|file| Path::new(file))
-    );
+    assert_eq!(stomp.files(), ["/etc/tandemmq/c", "/k"].map(Path::new));
     let peers = config.tls.peers.unwrap();
     let expected = ["/c", "/etc/tandemmq/k", "/etc/tandemmq/ca"];
-    assert_eq!(peers.files(), expected.map(|file| Path::new(file)));
+    assert_eq!(peers.files(), expected.map(Path::new));
 }
 
 #[test]

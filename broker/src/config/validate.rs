@@ -27,6 +27,7 @@ type Checked = Result<(), Problem>;
 pub(super) fn check(config: &Config) -> Checked {
     check_names(config)?;
     check_tls(&config.tls)?;
+    check_lease(config)?;
     check_members(config)?;
     check_addresses(config)?;
     check_journal(&config.journal)?;
@@ -65,6 +66,37 @@ fn check_names(config: &Config) -> Checked {
     check_broker_name("brokerName", &config.broker_name)
 }
 
+/// A folder or Kubernetes: brokers that ask different places would not know of each other.
+fn check_lease(config: &Config) -> Checked {
+    let folder = !config.election.lease_dir.as_os_str().is_empty();
+    let Some(kubernetes) = &config.kubernetes else {
+        return ensure(folder, "election.leaseDir", || {
+            "it is missing; give the folder of the group's lease file, or [kubernetes]".to_owned()
+        });
+    };
+    ensure(!folder, "election.leaseDir", || {
+        "it is given and [kubernetes] too; allowed is one of them".to_owned()
+    })?;
+    for (key, value) in [
+        ("kubernetes.namespace", &kubernetes.namespace),
+        ("kubernetes.lease", &kubernetes.lease),
+    ] {
+        check_broker_name(key, value)?;
+    }
+    let uid = kubernetes.pod_uid.as_bytes();
+    let allowed = |b: &u8| b.is_ascii_alphanumeric() || *b == b'-';
+    ensure(
+        !uid.is_empty() && uid.iter().all(allowed),
+        "kubernetes",
+        || {
+            format!(
+                "the pod's UID is \"{}\"; give --pod-uid with the UID that Kubernetes tells the pod",
+                kubernetes.pod_uid
+            )
+        },
+    )
+}
+
 fn check_tls(tls: &Tls) -> Checked {
     match tls.peers.as_ref().and_then(|peers| peers.name_problem()) {
         Some(text) => Err(problem("tls.peers.name", text)),
@@ -81,7 +113,7 @@ fn check_broker_name(key: &str, name: &str) -> Checked {
         key,
         || {
             format!(
-                "\"{name}\" is no broker name; allowed are 1 to 63 lower case letters, digits and dashes, such as a-0"
+                "\"{name}\" is no name; allowed are 1 to 63 lower case letters, digits and dashes, such as a-0"
             )
         },
     )
@@ -119,6 +151,12 @@ fn check_members(config: &Config) -> Checked {
         }
     }
     let Some(own) = members.get(usize::from(config.ordinal)) else {
+        if config.ordinal == super::ORDINAL_BY_NAME {
+            return Err(problem(
+                "brokerName",
+                format!("\"{}\" is none of [[members]]", config.broker_name),
+            ));
+        }
         return Err(problem(
             "ordinal",
             format!(

@@ -9,6 +9,7 @@ use tandemmq_journal::LogState;
 use tandemmq_model::DestinationKind;
 
 use super::About;
+use crate::kubernetes::FoundingText;
 use crate::runtime::clock;
 
 /// The document.
@@ -26,8 +27,11 @@ pub(super) struct StatusJson<'a> {
     ready: bool,
     member: Member,
     group_id: Option<&'a str>,
+    founding: Option<FoundingText>,
+    volume_id: Option<&'a str>,
     log_state: &'static str,
     offsets: Offsets,
+    format: Format,
     master: Option<Master<'a>>,
     reason: &'a str,
     message: &'a str,
@@ -61,6 +65,13 @@ struct Offsets {
     synced: u64,
     committed: u64,
     applied: u64,
+}
+
+/// Of the journal: what this version understands, what the log is in.
+#[derive(Serialize)]
+struct Format {
+    understood: u16,
+    written: u16,
 }
 
 #[derive(Serialize)]
@@ -118,12 +129,18 @@ impl<'a> StatusJson<'a> {
             ready: status.ready,
             member: Member::new(status.member),
             group_id: status.group_id.as_deref(),
+            founding: status.founding.as_ref().map(FoundingText::new),
+            volume_id: status.volume_id.as_deref(),
             log_state: log_state(status.log_state),
             offsets: Offsets {
                 appended: offsets.appended.0,
                 synced: offsets.synced.0,
                 committed: offsets.committed.0,
                 applied: offsets.applied.0,
+            },
+            format: Format {
+                understood: status.formats.understood,
+                written: status.formats.written,
             },
             master: status.master.as_ref().map(|(epoch, name)| Master {
                 epoch: epoch.0,

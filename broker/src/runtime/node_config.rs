@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use bytestring::ByteString;
-use tandemmq_cluster::{NodeConfig, PeerConfig, Timing};
+use tandemmq_cluster::{Confirmation, NodeConfig, PeerConfig, Timing};
 use tandemmq_engine::EngineConfig;
-use tandemmq_journal::JournalConfig;
+use tandemmq_journal::{FORMAT, JournalConfig};
 
 use crate::config::Config;
 
 /// Recent batches kept in memory for slaves that are a little behind, in bytes.
 const TAIL_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-pub(super) fn node_config(config: &Config) -> NodeConfig {
+pub(super) fn node_config(config: &Config, volume_id: Option<&str>) -> NodeConfig {
     let members = (0..)
         .zip(&config.members)
         .map(|(ordinal, member)| PeerConfig {
@@ -24,7 +24,16 @@ pub(super) fn node_config(config: &Config) -> NodeConfig {
         name: ByteString::from(config.broker_name.as_str()),
         ordinal: config.ordinal,
         members: members.collect(),
-        client_address: ByteString::from(config.addresses.stomp.to_string()),
+        holder: config
+            .kubernetes
+            .as_ref()
+            .map(|at| ByteString::from(at.pod_uid.as_str())),
+        volume_id: volume_id.map(ByteString::from),
+        confirmation: match config.kubernetes {
+            Some(_) => Confirmation::ByOperator,
+            None => Confirmation::ByFounder,
+        },
+        client_address: client_address(config),
         timing: timing(config),
         journal: journal_config(config),
         engine: EngineConfig {
@@ -32,6 +41,17 @@ pub(super) fn node_config(config: &Config) -> NodeConfig {
             transient_bytes_max: config.system_usage.memory_limit.0,
             ..EngineConfig::default()
         },
+    }
+}
+
+/// On Kubernetes a broker listens on all addresses of its pod: the pod's name is its address.
+fn client_address(config: &Config) -> ByteString {
+    let address = config.addresses.stomp;
+    let own = config.members.get(usize::from(config.ordinal));
+    let host = own.and_then(|own| own.peers.rsplit_once(':'));
+    match (&config.kubernetes, host) {
+        (Some(_), Some((host, _))) => ByteString::from(format!("{host}:{}", address.port())),
+        _ => ByteString::from(address.to_string()),
     }
 }
 
@@ -59,5 +79,6 @@ pub(crate) fn journal_config(config: &Config) -> JournalConfig {
         tail_bytes_max: TAIL_BYTES_MAX,
         checkpoint_bytes: journal.segment_bytes.0,
         retain_bytes: journal.retain_bytes.0,
+        format_max: FORMAT,
     }
 }

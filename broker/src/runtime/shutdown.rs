@@ -73,7 +73,8 @@ impl Shutdown {
         }
     }
 
-    async fn signal(&mut self) -> &'static str {
+    /// Waits for SIGTERM or SIGINT.
+    pub(super) async fn signal(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",

@@ -15,8 +15,8 @@ use anyhow::{Context, bail};
 use bytestring::ByteString;
 use rustix::fs::{FlockOperation, flock};
 use tandemmq_cluster::NodeMachine;
-use tandemmq_journal::{DiskWorker, Identity, JournalConfig, Reader, Recovered, format, recover};
-use tandemmq_model::{BootNonce, Incarnation, MemberId, Time};
+use tandemmq_journal::{DiskWorker, Reader};
+use tandemmq_model::{BootNonce, Time};
 use tandemmq_wire::{Authenticator, Limits, SessionConfig};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -27,15 +27,15 @@ use super::events::{ClientSender, NodeSender};
 use super::listener::{ClientPort, Clients};
 use super::node_task::NodeTask;
 use super::ports::Ports;
-use super::publish::Publisher;
+use super::publish::{Publisher, StatusReader};
 use super::reader::Readers;
 use super::shutdown::{Shutdown, Stdin};
-use super::{node_config, peer_link, peer_listener, users};
+use super::{node_config, peer_link, peer_listener, users, volume};
 use crate::config::Config;
 use crate::election::{FileLease, LeaseTask};
-use crate::http::{self, About, Pages};
+use crate::http::{self, About, Pages, Starting};
+use crate::kubernetes::{Kube, KubeLease, Labelled, RoleLabel, read_wish};
 use crate::metrics::Metrics;
-use crate::storage::Disk;
 use crate::tls::clients::ClientTls;
 use crate::tls::peers::PeerTls;
 use crate::tls::reload::Reloader;
@@ -71,20 +71,48 @@ struct Files {
 pub(super) async fn run(config: Config, stdin: Stdin) -> anyhow::Result<()> {
     let started = clock::boot();
     let limit = Duration::from_millis(config.timing.handover_max_ms) + SHUTDOWN_MARGIN;
-    let shutdown = Shutdown::new(stdin, limit).context("cannot catch signals")?;
+    let mut shutdown = Shutdown::new(stdin, limit).context("cannot catch signals")?;
     let _lock = lock_folder(&config.data_dir)?;
     let bound = bind(&config).await?;
     let metrics = Arc::new(Metrics::new());
     let files = read_files(&config, &metrics)?;
-    let lease = start_lease(&config)?;
+    let kube = config
+        .kubernetes
+        .as_ref()
+        .map(Kube::in_cluster)
+        .transpose()?;
+    let labelled = kube.as_ref().map(|_| Labelled::default());
+    let (publisher, status) = Publisher::new(Arc::clone(&metrics));
+    let starting = Starting::default();
+    let pages = Pages {
+        about: about(&config, started),
+        metrics: Arc::clone(&metrics),
+        status: status.clone(),
+        starting: starting.clone(),
+        labelled: labelled.clone(),
+    };
+    tokio::spawn(http::run(bound.metrics, pages));
+    let volume_id = tokio::select! {
+        volume_id = volume::wait_for_id(&config, kube.as_ref(), &starting) => volume_id,
+        why = shutdown.signal() => {
+            tracing::info!(why, "ended before the volume was known");
+            return Ok(());
+        }
+    };
+    let lease = start_lease(&config, kube.as_ref())?;
     let drawn = Drawn {
         boot: BootNonce(random_u64()?),
         seed: random_u64()?,
     };
 
-    let node_config = node_config::node_config(&config);
-    let storage = open_storage(&config, drawn.seed, &metrics)?;
-    let recovered = recover_or_format(&storage, &config, &node_config.journal)?;
+    let node_config = node_config::node_config(&config, volume_id.as_deref());
+    let wish = match (&kube, &config.kubernetes) {
+        (Some(kube), Some(at)) => read_wish(kube, &at.lease, &config.broker_name).await,
+        _ => None,
+    };
+    let volume = volume::open(&config, &node_config, drawn.seed, &metrics)?;
+    let volume = volume::recover_by_wish(volume, &node_config, wish, drawn.boot)?;
+    let volume::Opened { storage, recovered } = volume;
     let (sender, events) = mpsc::unbounded_channel();
     let worker = DiskWorker::new(storage.clone(), node_config.journal.clone(), &recovered);
     let disk = DiskThread::start(worker, sender.clone(), Arc::clone(&metrics))
@@ -102,12 +130,6 @@ pub(super) async fn run(config: Config, stdin: Stdin) -> anyhow::Result<()> {
         Arc::clone(&metrics),
     )
     .with_tls(files.client_tls);
-    let (publisher, status) = Publisher::new(Arc::clone(&metrics));
-    let pages = Pages {
-        about: about(&config, started),
-        metrics: Arc::clone(&metrics),
-        status,
-    };
     let node = NodeTask {
         machine,
         events,
@@ -122,12 +144,14 @@ pub(super) async fn run(config: Config, stdin: Stdin) -> anyhow::Result<()> {
         links: HashMap::new(),
         inbound: HashMap::new(),
     };
-    tokio::spawn(http::run(bound.metrics, pages));
     tokio::spawn(peer_listener::run(
         bound.peers,
         files.peer_tls.clone(),
         sender.clone(),
     ));
+    if let (Some(kube), Some(labelled)) = (kube, labelled) {
+        start_label(&config, kube, labelled, status);
+    }
     start_links(&config, files.peer_tls.as_ref(), drawn.seed, &sender);
     tokio::spawn(shutdown.run(sender));
     tracing::info!(
@@ -199,55 +223,39 @@ fn cannot_bind(key: &str, address: SocketAddr) -> String {
     format!("cannot bind addresses.{key} {address}")
 }
 
-fn start_lease(config: &Config) -> anyhow::Result<LeaseTask> {
+fn start_lease(config: &Config, kube: Option<&Kube>) -> anyhow::Result<LeaseTask> {
+    let limit = Duration::from_millis(config.timing.lease_timeout_ms);
+    let task = match (kube, &config.kubernetes) {
+        (Some(kube), Some(at)) => {
+            let duration = Duration::from_secs(config.election.lease_duration_seconds);
+            LeaseTask::start(
+                KubeLease::new(kube.clone(), &at.lease, limit, duration),
+                limit,
+            )
+        }
+        _ => LeaseTask::start(file_lease(config)?, limit),
+    };
+    task.context("cannot start the lease thread")
+}
+
+fn file_lease(config: &Config) -> anyhow::Result<FileLease> {
     let folder = &config.election.lease_dir;
-    let store = FileLease::open(folder, &config.broker_name)
-        .with_context(|| format!("cannot use election.leaseDir {}", folder.display()))?;
-    let timeout = Duration::from_millis(config.timing.lease_timeout_ms);
-    LeaseTask::start(store, timeout).context("cannot start the lease thread")
+    FileLease::open(folder, &config.broker_name)
+        .with_context(|| format!("cannot use election.leaseDir {}", folder.display()))
 }
 
-fn open_storage(config: &Config, seed: u64, metrics: &Metrics) -> anyhow::Result<Disk> {
-    let folder = config.data_dir.join("journal");
-    let written = metrics.disk_written_bytes.clone();
-    Disk::open(config, &folder, seed, written)
-        .with_context(|| format!("cannot open the journal in {}", folder.display()))
-}
-
-/// What the volume holds; a blank one is formatted first.
-fn recover_or_format(
-    storage: &Disk,
-    config: &Config,
-    journal: &JournalConfig,
-) -> anyhow::Result<Recovered> {
-    let failed = || {
-        format!(
-            "cannot recover the journal in {}",
-            config.data_dir.display()
-        )
+fn start_label(config: &Config, kube: Kube, labelled: Labelled, status: StatusReader) {
+    let names = config.members.iter().map(|member| &member.name);
+    let label = RoleLabel {
+        kube,
+        pod: config.broker_name.clone(),
+        peers: names
+            .filter(|name| **name != config.broker_name)
+            .cloned()
+            .collect(),
+        labelled,
     };
-    if let Some(recovered) = recover(storage, journal).with_context(failed)? {
-        return Ok(recovered);
-    }
-    let incarnation = Incarnation(random_u128()?);
-    let member = MemberId {
-        ordinal: config.ordinal,
-        incarnation,
-    };
-    tracing::info!(%member, "the volume is blank and is formatted");
-    format(
-        storage,
-        &Identity {
-            member,
-            volume_id: None,
-            group: None,
-            former: Vec::new(),
-        },
-    )
-    .with_context(|| format!("cannot format {}", config.data_dir.display()))?;
-    recover(storage, journal)
-        .with_context(failed)?
-        .context("the volume is blank right after it was formatted")
+    label.start(status);
 }
 
 fn session_config(config: &Config, boot: BootNonce) -> SessionConfig {
@@ -300,12 +308,6 @@ async fn finish(disk: DiskThread) {
     {
         tracing::warn!("the disk did not finish in time; the next start recovers");
     }
-}
-
-fn random_u128() -> anyhow::Result<u128> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).context("the system gives no random bytes")?;
-    Ok(u128::from_ne_bytes(bytes))
 }
 
 fn random_u64() -> anyhow::Result<u64> {

@@ -165,6 +165,7 @@ pub(crate) fn broker_config(group: &GroupEntry, ordinal: usize, settings: &Setti
             peers: parse(&broker.addresses.peers),
             metrics: parse(&broker.addresses.metrics),
         },
+        kubernetes: None,
         election: Election {
             lease_dir: "../lease".into(),
             lease_duration_seconds: 6,

@@ -75,6 +75,9 @@ impl Group {
         {
             return Placed::Broken; // Epochs along a log never decrease.
         }
+        if batch.format() < self.journal.format_at(before) {
+            return Placed::Broken; // Nor do formats.
+        }
         if !self.journal.has_room_for(batch) {
             self.missed_append = Some(batch.bytes().len());
             return Placed::NoRoom;

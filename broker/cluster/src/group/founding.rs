@@ -18,12 +18,16 @@ use super::Group;
 use super::lease_keeper::LeaseCall;
 use super::quorum::Voters;
 use super::timers::Timer;
+use crate::config::Confirmation;
 use crate::lease::{Lease, LeaseAnswer, LeaseRecord, LeaseRequest};
 use crate::mutants::{self, Mutant};
 use crate::peer::Message;
 
 /// Between two looks of a blank member at the Lease.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// The same where the Lease is an object of Kubernetes: a blank member may wait for long, and its API
+/// server has others to serve.
+const LOOK_AGAIN_AT_KUBERNETES: Duration = Duration::from_millis(500);
 
 /// The founder's question under way.
 #[derive(Debug, Default)]
@@ -31,6 +35,8 @@ pub(super) struct Founder {
     round: u64,
     /// As read before the question was asked; the swap names exactly this version.
     lease: Option<Lease>,
+    /// A proposal stands in the Lease.
+    proposed: bool,
     /// Who answered: the blank incarnation, or none of a volume that has a group.
     answers: BTreeMap<u8, Option<MemberId>>,
 }
@@ -41,7 +47,11 @@ impl Group {
         if self.voters.is_some() || self.storing.adopting.is_some() {
             return;
         }
-        self.timers.set(Timer::Found, now.boot + LOOK_AGAIN);
+        let pause = match self.confirmation {
+            Confirmation::ByFounder => LOOK_AGAIN,
+            Confirmation::ByOperator => LOOK_AGAIN_AT_KUBERNETES,
+        };
+        self.timers.set(Timer::Found, now.boot + pause);
         self.call_lease(now, LeaseCall::FoundRead, LeaseRequest::Read);
     }
 
@@ -68,7 +78,10 @@ impl Group {
                 self.send_to_others(&Message::GroupConfirmed);
             }
         } else if self.me.ordinal == 0 {
-            self.ask_who_is_blank(now, lease);
+            self.founder.proposed = lease.record.group_proposal.is_some();
+            if !self.leaves_proposal_alone() {
+                self.ask_who_is_blank(now, lease);
+            }
         }
     }
 
@@ -111,6 +124,32 @@ impl Group {
             self.send_hello(ordinal);
         }
         self.consider_standing(now);
+    }
+
+    /// The operator confirms a proposal, or clears it: it also remembers it elsewhere.
+    fn leaves_proposal_alone(&self) -> bool {
+        self.founder.proposed && self.confirmation == Confirmation::ByOperator
+    }
+
+    /// What a blank member waits for.
+    pub(super) fn founding_message(&self) -> String {
+        if self.leaves_proposal_alone() {
+            return "the founder has proposed the group: waiting for the operator to confirm it"
+                .into();
+        }
+        let silent: Vec<&str> = self
+            .peers
+            .iter()
+            .filter(|peer| peer.ordinal != self.me.ordinal && !peer.is_heard())
+            .map(|peer| &*peer.name)
+            .collect();
+        match silent.is_empty() {
+            true => "waiting for all brokers of the group".into(),
+            false => format!(
+                "waiting for {}: founding needs all brokers",
+                silent.join(" and ")
+            ),
+        }
     }
 
     /// (a) The founder asks everybody, itself included, once per round.
@@ -164,6 +203,7 @@ impl Group {
             return;
         };
         match &lease.record.group_proposal {
+            Some(_) if self.confirmation == Confirmation::ByOperator => {}
             Some(proposal) if proposal.members == blanks => {
                 let confirmed = Some(proposal.clone());
                 self.swap_founding(now, LeaseCall::FoundConfirm, lease, None, confirmed);

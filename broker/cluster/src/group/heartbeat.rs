@@ -125,6 +125,9 @@ impl Group {
         if matches!(beat.reign, Reign::Serving | Reign::Resigning(_)) {
             self.last_master = Some((ballot.epoch, from.ordinal));
         }
+        if self.is_slave_in_step(now) {
+            self.in_step_at = Some(now.boot);
+        }
         self.answer_heartbeat(now, from, beat.sent_at);
         if let Reign::Resigning(target) = beat.reign {
             self.hear_resigning(now, target);

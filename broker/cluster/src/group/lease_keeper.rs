@@ -44,9 +44,12 @@ pub(super) struct LeaseCalls {
 }
 
 impl Group {
-    /// `<name>_<incarnation>_<boot nonce>`.
+    /// `<name>_<incarnation, or the pod's UID>_<boot nonce>`.
     pub(super) fn holder_name(&self) -> String {
-        format!("{}_{}_{}", self.name, self.me.incarnation, self.boot)
+        match &self.holder {
+            Some(holder) => format!("{}_{holder}_{}", self.name, self.boot),
+            None => format!("{}_{}_{}", self.name, self.me.incarnation, self.boot),
+        }
     }
 
     /// A new call takes the place of one that is out; the older answer will not be looked at.

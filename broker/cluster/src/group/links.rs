@@ -4,7 +4,7 @@
 //! count wins, of two runs the one that came later. Frames of a link that lost are dropped.
 
 use bytestring::ByteString;
-use tandemmq_journal::{LogState, Witness};
+use tandemmq_journal::{LogState, OLDEST_FORMAT, Witness};
 use tandemmq_model::{BootNonce, GroupId, Incarnation, MemberId, Now, Offset, Time};
 
 use super::Group;
@@ -34,6 +34,8 @@ pub(super) struct Peer {
     pub(super) unsound_since: Option<Time>,
     /// How ill its disk is.
     pub(super) illness: u8,
+    /// Least and greatest format of the journal that its process understands.
+    formats: (u16, u16),
     /// What it said of itself last.
     pub(super) log_state: LogState,
     pub(super) terminating: bool,
@@ -56,6 +58,7 @@ impl Peer {
             group: None,
             unsound_since: None,
             illness: 0,
+            formats: (0, 0),
             log_state: LogState::Clean,
             terminating: false,
             synced: Offset::ZERO,
@@ -67,6 +70,16 @@ impl Peer {
     /// Its process is there: it holds a connection to us.
     pub(super) const fn is_heard(&self) -> bool {
         self.inbound.is_some()
+    }
+
+    /// The greatest format that it understands.
+    pub(super) const fn format_max(&self) -> u16 {
+        self.formats.1
+    }
+
+    /// It can read batches of that format.
+    pub(super) const fn understands(&self, format: u16) -> bool {
+        self.formats.0 <= format && format <= self.formats.1
     }
 
     /// It has no group.
@@ -160,7 +173,7 @@ impl Group {
     }
 
     pub(crate) fn handle_outbound_up(&mut self, now: Now, ordinal: u8) {
-        if self.swapped.is_some() {
+        if self.kept_out.is_some() {
             return;
         }
         let Some(peer) = self.peer_mut(ordinal) else {
@@ -185,6 +198,7 @@ impl Group {
             ordinal,
             &Message::Hello {
                 version: PEER_VERSION,
+                formats: (OLDEST_FORMAT, self.journal.format_max()),
                 link,
                 boot,
                 name,
@@ -234,6 +248,7 @@ impl Group {
         }
         if let Message::Hello {
             version,
+            formats,
             link,
             boot,
             ..
@@ -241,6 +256,7 @@ impl Group {
         {
             let admitted = self.handle_hello(now, inbound, envelope.from, *version, *boot, *link);
             if let Some(ordinal) = admitted {
+                self.learn_formats(ordinal, *formats);
                 self.learn_group(now, ordinal, envelope.group);
             }
             return admitted;
@@ -271,6 +287,12 @@ impl Group {
         };
         if !mutants::on(Mutant::AckWithoutState) {
             peer.log_state = log_state;
+        }
+    }
+
+    fn learn_formats(&mut self, ordinal: u8, formats: (u16, u16)) {
+        if let Some(peer) = self.peer_mut(ordinal) {
+            peer.formats = formats;
         }
     }
 

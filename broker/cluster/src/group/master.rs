@@ -218,7 +218,8 @@ impl Group {
     fn pump(&mut self, now: Now, ordinal: u8) {
         loop {
             let appended = self.journal.appended();
-            let up = self.peer(ordinal).is_some_and(|peer| peer.outbound);
+            let up = self.peer(ordinal).is_some_and(|peer| peer.outbound)
+                && self.understands_log(ordinal);
             let Some(master) = self.master() else { return };
             let ballot = master.ballot;
             let Some(progress) = master.progress.get(&ordinal) else {

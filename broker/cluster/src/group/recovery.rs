@@ -315,7 +315,7 @@ impl Group {
             .journal
             .last_crc()
             .expect("a cut is always followed by an append");
-        let mut batch = BatchBuilder::new(ballot.epoch, base, crc);
+        let mut batch = BatchBuilder::of_format(self.journal.format(), ballot.epoch, base, crc);
         batch.push(&start.to_record());
         let batch = batch.finish();
         if !self.journal.has_room(batch.bytes().len()) {

@@ -1,10 +1,16 @@
 //! What a member tells about its group.
 
+use std::time::Duration;
+
 use tandemmq_journal::{LogState, Space};
-use tandemmq_model::Now;
+use tandemmq_model::{Now, Offset};
 
 use super::{Group, RoleState};
-use crate::status::{MemberStatus, Offsets, Role, Status};
+use crate::status::{Formats, MemberStatus, Offsets, Role, Status};
+
+/// A slave that was in step so lately is ready though there is no master: longer than any election of
+/// a group that has a quorum, shorter than people's patience with one that has none.
+const READY_WITHOUT_MASTER: Duration = Duration::from_secs(15);
 
 impl Group {
     pub(crate) fn offsets(&self) -> Offsets {
@@ -26,8 +32,14 @@ impl Group {
             ready: self.is_ready(now),
             member: self.me,
             group_id: self.group_id().map(|id| id.to_string()),
+            founding: self.journal.identity().group.clone(),
+            volume_id: self.journal.identity().volume_id.clone(),
             log_state: self.log_state,
             offsets: self.offsets(),
+            formats: Formats {
+                understood: self.journal.format_max(),
+                written: self.journal.format(),
+            },
             master: self.last_master.and_then(|(epoch, ordinal)| {
                 self.peer(ordinal)
                     .map(|peer| (epoch, peer.name.to_string()))
@@ -52,17 +64,36 @@ impl Group {
         }
     }
 
-    /// "In sync as a slave, or master."
+    /// "In sync as a slave, or master." While there is no master, and in the first moments of a new
+    /// one, a slave is judged by the last one: else every election would take all members out of the
+    /// Services, the new master too, until the next probe.
     fn is_ready(&self, now: Now) -> bool {
-        match &self.role {
+        let in_step = match &self.role {
             RoleState::Master(_) => self.may_serve(now),
             RoleState::Slave | RoleState::Standing(_) | RoleState::Candidate(_) => {
-                self.hears_somebody(now)
-                    && self.is_clean_voter()
-                    && self.matched > tandemmq_model::Offset::ZERO
-                    && self.committed >= self.masters_committed
+                self.is_slave_in_step(now)
             }
-        }
+        };
+        in_step || self.stays_ready(now)
+    }
+
+    /// It holds all that the master it hears has committed.
+    pub(super) fn is_slave_in_step(&self, now: Now) -> bool {
+        matches!(self.role, RoleState::Slave)
+            && self.hears_somebody(now)
+            && self.is_clean_voter()
+            && self.matched > Offset::ZERO
+            && self.committed >= self.masters_committed
+    }
+
+    fn stays_ready(&self, now: Now) -> bool {
+        let reigns = self
+            .last_master
+            .is_some_and(|(epoch, _)| epoch == self.promise.epoch && self.hears_somebody(now));
+        let lately = self
+            .in_step_at
+            .is_some_and(|at| now.boot.since(at) < READY_WITHOUT_MASTER);
+        lately && !reigns && self.is_clean_voter()
     }
 
     fn member_status(&self, now: Now, peer: &super::Peer) -> MemberStatus {
@@ -109,6 +140,7 @@ impl Group {
         }
         match peer.log_state {
             _ if !peer.outbound || !peer.is_heard() => "NotConnected".to_owned(),
+            _ if !self.understands_log(peer.ordinal) => "OlderVersion".to_owned(),
             LogState::Clean if self.is_joining(peer) => "Joining".to_owned(),
             LogState::Clean => String::new(),
             LogState::NeedsRepair => "NeedsRepair".to_owned(),
@@ -153,8 +185,8 @@ impl Group {
     /// One word and one sentence about the state, the gravest first.
     fn reason(&self, now: Now) -> (String, String) {
         let say = |word: &str, text: String| (word.to_owned(), text);
-        if let Some(why) = &self.swapped {
-            return say("VolumeSwapped", why.clone());
+        if let Some((reason, why)) = &self.kept_out {
+            return say(reason, why.clone());
         }
         if let Some(why) = self.majority_lost() {
             return say("MajorityLost", why);
@@ -191,10 +223,7 @@ impl Group {
             return say("CatchingUp", progress);
         }
         if self.voters.is_none() {
-            return say(
-                "Founding",
-                "waiting for all brokers of the group".to_owned(),
-            );
+            return say("Founding", self.founding_message());
         }
         if self.leaving.is_some() {
             return say(

@@ -340,7 +340,8 @@ fn full_record() -> LeaseRecord {
     };
     LeaseRecord {
         holder: "a-1_\"quoted\"\\_\u{e9}\n".into(),
-        renewed_ms: u64::MAX - 1,
+        // The year 2100: a Lease of Kubernetes holds dates.
+        renewed_ms: 4_102_444_800_123,
         epoch: u64::MAX,
         master_epoch: 7,
         master_address: "127.0.0.1:61613".into(),

@@ -93,11 +93,14 @@ impl Writer {
         match message {
             Message::Hello {
                 version,
+                formats,
                 link,
                 boot,
                 name,
             } => {
                 self.u8(*version);
+                self.u16(formats.0);
+                self.u16(formats.1);
                 self.u64(*link);
                 self.u64(boot.0);
                 self.text(name);
@@ -352,6 +355,10 @@ impl Writer {
         self.head.put_slice(&bytes);
     }
 
+    fn u16(&mut self, value: u16) {
+        self.head.put_u16(value);
+    }
+
     fn u8(&mut self, value: u8) {
         self.head.put_u8(value);
     }
@@ -465,6 +472,7 @@ impl Reader {
         Ok(match kind {
             kind::HELLO => Message::Hello {
                 version: self.u8()?,
+                formats: (self.u16()?, self.u16()?),
                 link: self.u64()?,
                 boot: BootNonce(self.u64()?),
                 name: self.text()?,

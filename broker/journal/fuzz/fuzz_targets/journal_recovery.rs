@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use tandemmq_journal::{
-    Batch, BatchBuilder, Control, DiskWorker, Identity, Journal, JournalConfig, JournalEvent,
-    LogState, MemStorage, ReadDone, Reader, Recovered, Storage, format, recover,
+    Batch, BatchBuilder, Control, DiskWorker, FORMAT, Identity, Journal, JournalConfig,
+    JournalEvent, LogState, MemStorage, ReadDone, Reader, Recovered, Storage, format, recover,
 };
 use tandemmq_model::{
     Ballot, BootNonce, Epoch, Incarnation, MemberId, Now, Offset, Record, RecordKind, Time,
@@ -32,6 +32,7 @@ const CONFIG: JournalConfig = JournalConfig {
     tail_bytes_max: 4 * 1024,
     checkpoint_bytes: 64 * 1024,
     retain_bytes: 0,
+    format_max: FORMAT,
 };
 
 struct World {

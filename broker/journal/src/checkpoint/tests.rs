@@ -6,6 +6,7 @@ use crate::tests::testing::golden;
 
 fn head() -> CheckpointHead {
     CheckpointHead {
+        format: 1,
         offset: Offset(1_000),
         epoch: Epoch(3),
         crc: 0xdead_beef,

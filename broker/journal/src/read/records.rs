@@ -4,7 +4,7 @@
 //! the log is always there.
 
 use bytes::Bytes;
-use tandemmq_model::{Offset, Record};
+use tandemmq_model::{Epoch, Offset, Record};
 
 use super::{RECORD_AHEAD, Read, ReadError, Reader};
 use crate::batch::{Batch, BatchBuilder};
@@ -132,11 +132,19 @@ fn record_in(batch: &Batch, offset: Offset) -> Option<Record> {
         .map(|(_, record)| record)
 }
 
+/// A batch in the making, what comes next into it, and of which batches it is.
+#[derive(Debug)]
+struct Run {
+    builder: BatchBuilder,
+    next: Offset,
+    of: (u16, Epoch),
+}
+
 /// Batches in the making.
 #[derive(Debug, Default)]
 pub(crate) struct Runs {
     done: Vec<Batch>,
-    open: Option<(BatchBuilder, Offset, u64)>,
+    open: Option<Run>,
 }
 
 /// Bytes of one run: a batch that is read whole for one record of it should be small.
@@ -145,23 +153,27 @@ const RUN_BYTES_MAX: usize = 64 * 1024;
 impl Runs {
     /// The next record, of that batch.
     pub(crate) fn push(&mut self, batch: &Batch, offset: Offset, record: &Record) {
-        let epoch = batch.epoch();
-        let follows = self.open.as_ref().is_some_and(|(builder, next, of)| {
-            *next == offset && *of == epoch.0 && builder.len_bytes() < RUN_BYTES_MAX
+        let (format, epoch) = (batch.format(), batch.epoch());
+        let follows = self.open.as_ref().is_some_and(|run| {
+            run.next == offset
+                && run.of == (format, epoch)
+                && run.builder.len_bytes() < RUN_BYTES_MAX
         });
         if !follows {
             self.close();
         }
-        let (builder, next, _) = self
-            .open
-            .get_or_insert_with(|| (BatchBuilder::new(epoch, offset, 0), offset, epoch.0));
-        builder.push(record);
-        *next = offset.next();
+        let run = self.open.get_or_insert_with(|| Run {
+            builder: BatchBuilder::of_format(format, epoch, offset, 0),
+            next: offset,
+            of: (format, epoch),
+        });
+        run.builder.push(record);
+        run.next = offset.next();
     }
 
     fn close(&mut self) {
-        if let Some((builder, ..)) = self.open.take() {
-            self.done.push(builder.finish());
+        if let Some(run) = self.open.take() {
+            self.done.push(run.builder.finish());
         }
     }
 

@@ -67,7 +67,7 @@ fn load_checkpoint<S: Storage>(
             Ok(found) if found.head.offset == newest.offset && found.head.crc == newest.crc => {
                 return Ok(Some(found));
             }
-            Err(CheckpointError::Newer(format)) => return Err(RecoverError::Newer(format)),
+            Err(CheckpointError::Newer(format)) => return Err(RecoverError::newer(format)),
             Ok(_) | Err(CheckpointError::Damaged(_) | CheckpointError::Storage(_)) => {}
         }
         manifest.checkpoints.pop();
@@ -159,7 +159,7 @@ fn read_header<S: Storage>(storage: &S, name: &str) -> Result<Option<SegmentHead
     };
     match SegmentHeader::parse(&head) {
         Ok(header) => Ok(Some(header)),
-        Err(FormatError::Newer(format)) => Err(RecoverError::Newer(format)),
+        Err(FormatError::Newer(format)) => Err(RecoverError::newer(format)),
         Err(_) => Ok(None),
     }
 }
@@ -204,6 +204,7 @@ pub(super) fn side<S: Storage>(storage: &S) -> Result<Side, StorageError> {
                 first: file.map_or_else(|| batch.base(), |file| file.first),
                 last: batch.last(),
                 end: cursor.position(),
+                format: file.map_or(0, |file| file.format).max(batch.format()),
             });
         }
         match file {

@@ -7,6 +7,7 @@ use crate::batch::Batch;
 use crate::checkpoint::Checkpoint;
 use crate::control::{self, LogState, Stored};
 use crate::format::FormatError;
+use crate::formats::Formats;
 use crate::identity::{Identity, Witness};
 use crate::index::{EpochStartAt, SharedIndex};
 use crate::manifest::Manifest;
@@ -27,6 +28,7 @@ pub(super) struct Walk<'a, S> {
     pub(super) checkpoint: Option<Checkpoint>,
     pub(super) index: SharedIndex,
     pub(super) epochs: Vec<EpochStartAt>,
+    pub(super) formats: Formats,
     pub(super) configs: Vec<(Offset, Bytes)>,
     pub(super) report: Report,
     pub(super) current_bytes: u64,
@@ -56,6 +58,7 @@ impl<'a, S: Storage> Walk<'a, S> {
             manifest,
             epochs: head.map_or_else(Vec::new, |head| head.epochs.clone()),
             index: SharedIndex::new(start),
+            formats: Formats::behind(checkpoint.as_ref()),
             checkpoint,
             configs: Vec::new(),
             report: Report::default(),
@@ -109,7 +112,7 @@ impl<'a, S: Storage> Walk<'a, S> {
                     let Stands::Newer(format) = stands else {
                         unreachable!("only a newer format is refused")
                     };
-                    return Err(RecoverError::Newer(format));
+                    return Err(RecoverError::newer(format));
                 }
             }
         }
@@ -177,6 +180,7 @@ impl<'a, S: Storage> Walk<'a, S> {
     /// What the checkpoint does not say already.
     fn take_meaning(&mut self, batch: &Batch) {
         self.log_bytes += batch.bytes().len() as u64;
+        self.formats.appended(batch);
         if self
             .epochs
             .last()
@@ -203,7 +207,7 @@ impl<'a, S: Storage> Walk<'a, S> {
         let head = self.storage.read_at(&name, 0, DATA_AT as usize)?;
         let header = match SegmentHeader::parse(&head) {
             Ok(header) => header,
-            Err(FormatError::Newer(format)) => return Err(RecoverError::Newer(format)),
+            Err(FormatError::Newer(format)) => return Err(RecoverError::newer(format)),
             Err(_) => return Ok(false),
         };
         if header
@@ -226,7 +230,7 @@ impl<'a, S: Storage> Walk<'a, S> {
         );
         Ok(match first.next()? {
             Found::Batch(batch) => self.fits(&batch),
-            Found::Bad(FormatError::Newer(format)) => return Err(RecoverError::Newer(format)),
+            Found::Bad(FormatError::Newer(format)) => return Err(RecoverError::newer(format)),
             Found::Zero | Found::Bad(_) => end.place.is_none(),
         })
     }
@@ -336,6 +340,7 @@ impl<'a, S: Storage> Walk<'a, S> {
             manifest: self.manifest,
             index: self.index,
             epochs: self.epochs,
+            formats: self.formats,
             current_bytes: self.current_bytes,
             log_bytes: self.log_bytes,
             side,

@@ -102,6 +102,7 @@ impl Book {
 
     pub(super) fn head(&self) -> CheckpointHead {
         CheckpointHead {
+            format: 1,
             offset: self.member.journal.synced(),
             epoch: Epoch(1),
             crc: self.member.journal.last_crc().expect("settled"),

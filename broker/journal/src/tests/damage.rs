@@ -5,7 +5,7 @@ use tandemmq_model::{Bytes, Epoch, GroupId, Offset, Record};
 use super::testing::{Member, batch, config, identity, promised};
 use crate::format::batch_crc;
 use crate::{
-    Batch, BatchBuilder, Founding, Identity, LogState, MemStorage, RecoverError, Recovered,
+    Batch, BatchBuilder, FORMAT, Founding, Identity, LogState, MemStorage, RecoverError, Recovered,
     Storage, format, recover,
 };
 
@@ -390,14 +390,17 @@ fn a_later_format_stops_the_start_and_changes_nothing() {
     let (member, all) = unmarked();
     let disk = member.die();
     let mut later = all[9].bytes().to_vec();
-    later[5] = 2;
+    later[5] = FORMAT as u8 + 1;
     let crc = batch_crc(&later);
     later[36..40].copy_from_slice(&crc.to_be_bytes());
     disk.write_at(FIRST, place_of(&all, 9), &later).unwrap();
     let before = disk.read_at(FIRST, 0, 1 << 20).unwrap();
     assert_eq!(
         recover(&disk, &config(1 << 18)).unwrap_err(),
-        RecoverError::Newer(2)
+        RecoverError::Newer {
+            found: FORMAT + 1,
+            understood: FORMAT
+        }
     );
     assert_eq!(disk.read_at(FIRST, 0, 1 << 20).unwrap(), before);
 }

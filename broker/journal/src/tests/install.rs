@@ -27,6 +27,7 @@ fn pair() -> (Book, Member) {
 
 fn head(master: &Book) -> CheckpointHead {
     CheckpointHead {
+        format: 1,
         epoch: Epoch(2),
         ..master.head()
     }

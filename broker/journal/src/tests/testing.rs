@@ -9,8 +9,9 @@ use tandemmq_model::{
 };
 
 use crate::{
-    Batch, BatchBuilder, Control, DiskOp, DiskWorker, Founding, Identity, Journal, JournalConfig,
-    JournalEvent, LogState, MemStorage, ReadDone, Reader, Recovered, format, recover,
+    Batch, BatchBuilder, Control, DiskOp, DiskWorker, FORMAT, Founding, Identity, Journal,
+    JournalConfig, JournalEvent, LogState, MemStorage, ReadDone, Reader, Recovered, format,
+    recover,
 };
 
 /// A small generator of numbers: the same seed, the same run.
@@ -92,6 +93,7 @@ pub(crate) const fn config(segment_bytes: u32) -> JournalConfig {
         tail_bytes_max: 64 * 1024,
         checkpoint_bytes: segment_bytes as u64,
         retain_bytes: 4 * segment_bytes as u64,
+        format_max: FORMAT,
     }
 }
 

@@ -1,4 +1,5 @@
-//! Appending batches, rolling to the next segment.
+//! Appending batches, rolling to the next segment: when the current one is full, or when a greater
+//! format begins.
 
 use std::collections::BTreeSet;
 
@@ -42,13 +43,18 @@ impl<S: Storage> DiskWorker<S> {
         );
         let size = batch.bytes().len() as u64;
         let place = match end.place {
-            Some(place) if place.position + size <= self.current_bytes => place,
+            Some(place)
+                if place.position + size <= self.current_bytes && batch.format() == self.format =>
+            {
+                place
+            }
             _ => self.roll(batch)?,
         };
         let name = segment::name(place.segment);
         self.storage
             .write_at(&name, place.position, batch.bytes())?;
         self.index.lock().add(batch, place);
+        self.format = batch.format();
         touched.insert(name);
         Ok(())
     }
@@ -69,6 +75,7 @@ impl<S: Storage> DiskWorker<S> {
             self.storage.rename(&segment::spare_name(spare), &name)?;
         }
         let header = SegmentHeader {
+            format: first.format(),
             number,
             base: first.base(),
             epoch: first.epoch(),

@@ -30,6 +30,8 @@ pub(super) struct Checkpointing {
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) made: CheckpointRef,
+    /// Of the log that begins with it.
+    pub(super) format: u16,
 }
 
 /// Why the front of the log cannot leave it.
@@ -110,7 +112,8 @@ impl<S: Storage> DiskWorker<S> {
         self.storage.sync_dir()?;
         if order.install {
             self.news.prepared = true;
-            self.task = Some(Task::Prepared(Prepared { made }));
+            let format = order.head.format;
+            self.task = Some(Task::Prepared(Prepared { made, format }));
             return Ok(());
         }
         self.adopt_checkpoint(made, &order)?;
@@ -155,6 +158,7 @@ impl<S: Storage> DiskWorker<S> {
             return Err(error);
         }
         self.manifest = manifest;
+        self.kept_format = order.head.format;
         let mut index = self.index.lock();
         index.move_to_old(&moved, start);
         index.checkpoints = self.manifest.checkpoints.iter().map(|c| c.number).collect();

@@ -227,7 +227,7 @@ impl<S: Storage> DiskWorker<S> {
         };
         copying.copied += left.iter().take_while(|offset| **offset <= to).count();
         let name = segment::survivors_name(copying.number);
-        let (number, position) = (copying.number, copying.position);
+        let (number, position) = ((copying.number, self.kept_format), copying.position);
         let written =
             self.with_reserve(|this| this.write_survivors(&name, number, position, &batches));
         if let Err(StorageError::NoSpace(_)) = &written {
@@ -241,11 +241,12 @@ impl<S: Storage> DiskWorker<S> {
         Ok(Some(copying))
     }
 
-    /// Appends batches to a file of survivors, made at the first; where it ends now.
+    /// Appends batches to a file of survivors, made at the first with that number and format; where
+    /// it ends now.
     pub(super) fn write_survivors(
         &self,
         name: &str,
-        number: u64,
+        (number, format): (u64, u16),
         position: u64,
         batches: &[Batch],
     ) -> Result<u64, StorageError> {
@@ -256,6 +257,7 @@ impl<S: Storage> DiskWorker<S> {
             self.remove_quietly(name)?;
             self.storage.create(name)?;
             let header = SegmentHeader {
+                format,
                 number,
                 base: first.base(),
                 epoch: first.epoch(),

@@ -27,7 +27,7 @@ impl<S: Storage> DiskWorker<S> {
             self.stored.durable = to;
             self.store_control()?;
         }
-        let (place, crc) = self.find(to)?;
+        let (place, crc, format) = self.find(to)?;
         self.index.lock().begin_change();
         let keep = place.map_or(0, |place| place.segment);
         let segments = self.index.lock().segments();
@@ -54,16 +54,17 @@ impl<S: Storage> DiskWorker<S> {
             self.storage.sync(&name)?;
         }
         self.index.lock().cut(to, crc, place);
+        self.format = format;
         Ok(())
     }
 
-    /// Where the log goes on behind the batch that ends with that offset, and its CRC. A log that
-    /// ends where it starts begins with a new segment. A segment never stays without a batch: it would stand
-    /// between its neighbours at the next start.
-    fn find(&self, to: Offset) -> Result<(Option<Place>, u32), StorageError> {
+    /// Where the log goes on behind the batch that ends with that offset, its CRC and its format. A
+    /// log that ends where it starts begins with a new segment. A segment never stays without a
+    /// batch: it would stand between its neighbours at the next start.
+    fn find(&self, to: Offset) -> Result<(Option<Place>, u32, u16), StorageError> {
         let start = self.index.lock().start;
         if to == start.0 {
-            return Ok((None, start.1));
+            return Ok((None, start.1, self.kept_format));
         }
         let from = self.index.lock().before(to);
         let from = from.ok_or_else(|| StorageError::Io(format!("no batch holds {to}")))?;
@@ -78,6 +79,7 @@ impl<S: Storage> DiskWorker<S> {
                             position,
                         }),
                         batch.crc(),
+                        batch.format(),
                     ));
                 }
                 Found::Batch(batch) if batch.last() < to => {}

@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 
 use tandemmq_model::Offset;
 
+use super::checkpointing::Prepared;
 use super::cleaning::Cleaning;
 use super::{DiskWorker, Task};
 use crate::batch::Batch;
@@ -37,11 +38,15 @@ impl<S: Storage> DiskWorker<S> {
         };
         let (first, last) = (first.base(), end.last());
         let full = |file: &SideFile| file.end >= u64::from(self.config.segment_bytes);
-        let file = self.side.files.last().copied().filter(|file| !full(file));
+        let format = fresh.iter().map(Batch::format).max().unwrap_or_default();
+        let fits = |file: &SideFile| !full(file) && file.format >= format;
+        let file = self.side.files.last().copied().filter(fits);
+        let format = file.map_or(format, |file| file.format);
         let number = self.side.files.len() as u64 + u64::from(file.is_none());
         let name = segment::side_name(number);
         let position = file.map_or(DATA_AT, |file| file.end);
-        let write = |this: &mut Self| this.write_survivors(&name, number, position, &fresh);
+        let write =
+            |this: &mut Self| this.write_survivors(&name, (number, format), position, &fresh);
         match self.with_reserve(write) {
             Ok(end) => {
                 match file {
@@ -49,7 +54,12 @@ impl<S: Storage> DiskWorker<S> {
                     None => self.storage.sync_dir()?,
                 }
                 let first = file.map_or(first, |file| file.first);
-                self.side.files.push(SideFile { first, last, end });
+                self.side.files.push(SideFile {
+                    first,
+                    last,
+                    end,
+                    format,
+                });
                 self.news.side = Some(last);
                 Ok(())
             }
@@ -78,7 +88,7 @@ impl<S: Storage> DiskWorker<S> {
         let Some(Task::Prepared(prepared)) = self.task.take() else {
             return Ok(());
         };
-        let made = prepared.made;
+        let Prepared { made, format } = prepared;
         // The few blocks of control file and manifest must be there, also on a full disk.
         self.give_up_reserve()?;
         self.drop_filling()?;
@@ -110,6 +120,8 @@ impl<S: Storage> DiskWorker<S> {
         touched.clear();
         self.deferred.clear();
         self.current_bytes = 0;
+        self.format = format;
+        self.kept_format = format;
         self.synced = made.offset;
         self.store_control()?;
         self.news.switched = Some(made);

@@ -11,10 +11,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use tandemmq_cluster::{
-    Event, InboundId, NodeConfig, NodeMachine, PeerConfig, ReadId, Role, Timing,
+    Confirmation, Event, InboundId, NodeConfig, NodeMachine, PeerConfig, ReadId, Role, Timing,
 };
 use tandemmq_engine::EngineConfig;
-use tandemmq_journal::{Batch, JournalConfig, ReadOp};
+use tandemmq_journal::{Batch, FORMAT, JournalConfig, ReadOp};
 use tandemmq_model::{
     Ballot, BootNonce, ByteString, ConnId, Incarnation, MemberId, Now, Offset, SubscriptionId, Time,
 };
@@ -103,6 +103,18 @@ impl Node {
     /// True while a process exists, paused or not.
     pub(crate) fn is_alive(&self) -> bool {
         self.process.is_some()
+    }
+
+    /// From its next start on it is a version that understands formats up to this one.
+    #[cfg(all(test, feature = "next-format"))]
+    pub(crate) fn play_version(&mut self, format_max: u16) {
+        self.config.journal.format_max = format_max;
+    }
+
+    /// The limits of its journal.
+    #[cfg(all(test, feature = "next-format"))]
+    pub(crate) fn journal_config(&self) -> JournalConfig {
+        self.config.journal.clone()
     }
 
     /// True while its process stands still.
@@ -266,7 +278,7 @@ impl World {
         let incarnation = Incarnation(self.streams.names.next_u128());
         let boot = BootNonce(self.streams.names.next_u64());
         let seed = self.streams.names.next_u64();
-        let config = journal_config(&self.plan);
+        let config = self.nodes[node].config.journal.clone();
         let Started { recovered, member } =
             match self.nodes[node]
                 .disk
@@ -466,6 +478,7 @@ pub(crate) fn journal_config(plan: &Plan) -> JournalConfig {
         tail_bytes_max: 64 * 1024,
         checkpoint_bytes: plan.checkpoint_bytes,
         retain_bytes: plan.retain_bytes,
+        format_max: FORMAT,
     }
 }
 
@@ -474,6 +487,9 @@ fn node_config(plan: &Plan, ordinal: usize) -> NodeConfig {
     NodeConfig {
         group: ByteString::from_static("a"),
         name: name(ordinal),
+        holder: None,
+        volume_id: None,
+        confirmation: Confirmation::ByFounder,
         ordinal: ordinal as u8,
         members: (0..plan.nodes)
             .map(|ordinal| PeerConfig {

@@ -59,6 +59,7 @@ fn all() -> Vec<Message> {
     vec![
         Message::Hello {
             version: 1,
+            formats: (1, 2),
             link: 2,
             boot: BootNonce(3),
             name: "a-1".into(),
@@ -174,6 +175,7 @@ fn about_lost_volumes(tail: Tail) -> Vec<Message> {
             position: 5,
         },
         piece(Piece::Head(CheckpointHead {
+            format: 1,
             offset,
             epoch: Epoch(3),
             crc: 7,
@@ -256,4 +258,29 @@ fn a_batch_that_was_changed_on_the_way_is_not_taken() {
         decode(bytes.into()),
         Err(DecodeError::Batch(FormatError::Crc))
     );
+}
+
+/// Refused before anything of it is looked at: nothing is placed, nothing acknowledged.
+#[test]
+fn batch_of_a_later_format_is_no_message_and_the_reason_says_so() {
+    let append = Message::Append {
+        ballot: ballot(4),
+        prev: Tail {
+            epoch: Epoch(3),
+            offset: Offset(11),
+        },
+        committed: Offset(9),
+        batches: vec![batch(12)],
+    };
+    let mut bytes = encode(&envelope(), &append).to_bytes().to_vec();
+    let at = bytes.len() - batch(12).bytes().len();
+    let greatest = tandemmq_journal::FORMAT;
+    bytes[at + 4..at + 6].copy_from_slice(&(greatest + 1).to_be_bytes());
+    let error = decode(bytes.into()).unwrap_err();
+    assert_eq!(error, DecodeError::Batch(FormatError::Newer(greatest + 1)));
+    let text = format!(
+        "has format {}, this version reads up to {greatest}",
+        greatest + 1
+    );
+    assert!(error.to_string().contains(&text), "{error}");
 }
