@@ -1,143 +1,106 @@
-//! Images of our own, written as OCI archives: the sandbox's and a busybox for tests of the cluster itself.
+//! Images, packed by `tools/image`; no registry is asked for anything.
 //!
-//! No registry is asked for anything. The images of the broker and the operator are made by `tools/image`.
+//! Two of our own, of the static busybox: the one that holds a pod's namespaces, and one with a shell for
+//! tests of the cluster itself. And those of the product, of the binaries that lie beside this program.
 
-use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::{Context, Result};
-use serde_json::{Value, json};
+use anyhow::{Context, Result, bail};
 
-use crate::debian;
-use crate::parts::{self, Part, sha256};
+use crate::parts::{self, Part};
+use crate::{debian, run};
 
 /// Name of the image that holds a pod's namespaces.
 pub const PAUSE: &str = "docker.io/tandemmq-e2e/pause:1";
 /// Name of the image with a shell for tests.
 pub const BUSYBOX: &str = "docker.io/tandemmq-e2e/busybox:1";
+/// The broker's image, as the chart names it.
+pub const BROKER: &str = "docker.io/tandemmq/broker:0.1.0";
+/// The operator's image, as the chart names it.
+pub const OPERATOR: &str = "docker.io/tandemmq/operator:0.1.0";
 
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+const PAUSE_SCRIPT: &str = "#!/bin/sh\nexec sleep 2147483647\n";
 
-/// Files of the archives of [`PAUSE`] and [`BUSYBOX`].
+/// The tree of the project.
+pub fn tree() -> &'static Path {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package
+        .parent()
+        .expect("the package lies in a folder of the tree")
+}
+
+/// Archives of [`PAUSE`] and [`BUSYBOX`].
 pub fn own() -> Result<[PathBuf; 2]> {
     let busybox = debian::packages()?.join("bin/busybox");
-    let stamp = sha256(&fs::read(&busybox).with_context(|| busybox.display().to_string())?);
     let part = Part {
         name: "images",
-        made_of: &[&stamp, PAUSE, BUSYBOX],
+        made_of: &[&sum(&busybox)?, &packer()?, PAUSE, BUSYBOX, PAUSE_SCRIPT],
     };
-    let folder = parts::finished(&part, |_, out| {
-        let sleep = ["/bin/busybox", "sleep", "2147483647"];
-        archive(
-            &out.join("pause.tar"),
-            PAUSE,
-            &sleep,
-            &[(&busybox, "bin/busybox")],
-        )?;
-        let files: Vec<(&Path, &str)> = ["bin/busybox", "bin/sh"]
-            .map(|to| (busybox.as_path(), to))
-            .to_vec();
-        archive(
-            &out.join("busybox.tar"),
-            BUSYBOX,
-            &["/bin/busybox", "sh"],
-            &files,
-        )
+    let folder = parts::finished(&part, |work, out| {
+        let root = work.join("root");
+        fs::create_dir_all(root.join("bin"))?;
+        for name in ["busybox", "sh", "sleep"] {
+            fs::copy(&busybox, root.join("bin").join(name))?;
+        }
+        pack(&root, &out.join("busybox.tar"), BUSYBOX, "/bin/busybox")?;
+        let pause = root.join("bin/pause");
+        fs::write(&pause, PAUSE_SCRIPT)?;
+        fs::set_permissions(&pause, fs::Permissions::from_mode(0o755))?;
+        pack(&root, &out.join("pause.tar"), PAUSE, "/bin/pause")
     })?;
     Ok([folder.join("pause.tar"), folder.join("busybox.tar")])
 }
 
-/// Writes an OCI archive of one layer with the given files.
-fn archive(
-    to: &Path,
-    name: &str,
-    entrypoint: &[&str],
-    files: &[(impl AsRef<Path>, &str)],
-) -> Result<()> {
-    let layer = layer(files)?;
-    let mut blobs = Vec::new();
-    let mut blob = |bytes: Vec<u8>, media_type: &str| -> Value {
-        let hash = sha256(&bytes);
-        let said = json!({"mediaType": media_type, "digest": format!("sha256:{hash}"), "size": bytes.len()});
-        blobs.push((format!("blobs/sha256/{hash}"), bytes));
-        said
+/// Archives of [`BROKER`] and [`OPERATOR`], of the binaries beside this program.
+pub fn product() -> Result<[PathBuf; 2]> {
+    Ok([
+        of_binary("tandemmq", "image-broker", BROKER)?,
+        of_binary("tandemmq-operator", "image-operator", OPERATOR)?,
+    ])
+}
+
+/// An image of one of our binaries under a name of its own: for tests of a roll to another image.
+pub fn of_binary(binary: &str, part: &str, name: &str) -> Result<PathBuf> {
+    let this = std::env::current_exe().context("path of this program")?;
+    let file = this.with_file_name(binary);
+    if !file.is_file() {
+        bail!(
+            "{}: build it first with: cargo build --locked --release -p {binary}",
+            file.display()
+        );
+    }
+    let script = tree().join("tools/rootfs.sh");
+    let rules = fs::read_to_string(&script).with_context(|| script.display().to_string())?;
+    let part = Part {
+        name: part,
+        made_of: &[&sum(&file)?, &packer()?, &rules, name],
     };
-    let layer = blob(layer, LAYER);
-    let config = json!({
-        "architecture": architecture(), "os": "linux",
-        "config": {"Entrypoint": entrypoint, "Env": ["PATH=/bin"]},
-        "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]},
-    });
-    let config = blob(config.to_string().into_bytes(), CONFIG);
-    let manifest =
-        json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]});
-    let mut manifest = blob(manifest.to_string().into_bytes(), MANIFEST);
-    manifest["annotations"] = json!({"io.containerd.image.name": name});
-    blobs.push((
-        "index.json".into(),
-        json!({"schemaVersion": 2, "manifests": [manifest]})
-            .to_string()
-            .into_bytes(),
-    ));
-    blobs.push((
-        "oci-layout".into(),
-        json!({"imageLayoutVersion": "1.0.0"})
-            .to_string()
-            .into_bytes(),
-    ));
-
-    let mut out =
-        tar::Builder::new(fs::File::create(to).with_context(|| to.display().to_string())?);
-    for (path, bytes) in &blobs {
-        append(&mut out, path, tar::EntryType::Regular, 0o644, bytes)?;
-    }
-    out.into_inner()?.sync_all()?;
-    Ok(())
+    let folder = parts::finished(&part, |work, out| {
+        let root = work.join("root");
+        run::output(Command::new(&script).arg(&file).arg(&root))?;
+        pack(
+            &root,
+            &out.join("image.tar"),
+            name,
+            &format!("/usr/bin/{binary}"),
+        )
+    })?;
+    Ok(folder.join("image.tar"))
 }
 
-fn layer(files: &[(impl AsRef<Path>, &str)]) -> Result<Vec<u8>> {
-    let mut out = tar::Builder::new(Vec::new());
-    let mut folders = BTreeSet::from(["tmp"]);
-    folders.extend(
-        files
-            .iter()
-            .filter_map(|(_, to)| to.rsplit_once('/').map(|(folder, _)| folder)),
-    );
-    for folder in folders {
-        let mode = if folder == "tmp" { 0o1777 } else { 0o755 };
-        append(&mut out, folder, tar::EntryType::Directory, mode, &[])?;
-    }
-    for (from, to) in files {
-        let bytes = fs::read(from).with_context(|| from.as_ref().display().to_string())?;
-        append(&mut out, to, tar::EntryType::Regular, 0o755, &bytes)?;
-    }
-    Ok(out.into_inner()?)
+fn pack(root: &Path, to: &Path, name: &str, entrypoint: &str) -> Result<()> {
+    let mut command = Command::new(tree().join("tools/image"));
+    run::output(command.arg(root).arg(to).args([name, entrypoint])).map(|_| ())
 }
 
-fn append<W: std::io::Write>(
-    out: &mut tar::Builder<W>,
-    path: &str,
-    kind: tar::EntryType,
-    mode: u32,
-    bytes: &[u8],
-) -> Result<()> {
-    let mut header = tar::Header::new_gnu();
-    header.set_entry_type(kind);
-    header.set_mode(mode);
-    header.set_size(bytes.len() as u64);
-    header.set_mtime(0);
-    header.set_uid(0);
-    header.set_gid(0);
-    Ok(out.append_data(&mut header, path, bytes)?)
+fn packer() -> Result<String> {
+    let script = tree().join("tools/image");
+    fs::read_to_string(&script).with_context(|| script.display().to_string())
 }
 
-fn architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "aarch64" => "arm64",
-        "x86_64" => "amd64",
-        other => other,
-    }
+fn sum(file: &Path) -> Result<String> {
+    run::output(Command::new("sha256sum").arg(file))
 }

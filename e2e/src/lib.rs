@@ -19,6 +19,7 @@ pub mod parts;
 pub mod pki;
 pub mod pod;
 pub mod process;
+pub mod product;
 pub mod program;
 pub mod provisioner;
 pub mod requirements;

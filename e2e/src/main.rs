@@ -12,7 +12,7 @@ use e2e::cluster::{self, Cluster, Settings};
 use e2e::go::{self, KUBERNETES_DEFAULT};
 use e2e::layout::Layout;
 use e2e::scenario::{self, Counts};
-use e2e::{debian, image, provisioner, run, say, up};
+use e2e::{debian, image, product, provisioner, run, say, up};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Parser)]
@@ -93,6 +93,11 @@ enum Action {
         /// Archives, as `tools/image` writes them.
         #[arg(required = true)]
         archives: Vec<PathBuf>,
+    },
+    /// Bring images and chart of this tree onto a cluster that is up.
+    Install {
+        #[command(flatten)]
+        which: Which,
     },
     /// Make volumes for claims; started by `up`.
     #[command(hide = true)]
@@ -188,6 +193,10 @@ fn act(action: Action) -> Result<ExitCode> {
             run::shown(open(&which)?.client_command(program)?.args(arguments))?;
         }
         Action::Load { which, archives } => open(&which)?.load_images(&archives)?,
+        Action::Install { which } => {
+            let cluster = open(&which)?;
+            say::timed("images and chart", || product::install(&cluster))?;
+        }
         Action::Provision { which } => provisioner::serve(&Cluster::open(&which.name)?),
     }
     Ok(ExitCode::SUCCESS)
