@@ -27,6 +27,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ),
     ("tandemmq-sim", PURE_BELOW_SIM),
     ("tandemmq", PURE_BELOW_SIM),
+    ("tandemmq-operator", &[]),
+    ("e2e", &[]),
     (
         "sim-mutants",
         &[
