@@ -31,6 +31,8 @@ WORST_DAYS := $(CARGO_TEST) -p tandemmq --test worst_days
 CLIENTS := $(CACHE_DIR)/clients
 # All test programs of the binary: --all-targets leaves out those that plain `cargo test` does not run.
 PROCESS_TESTS := $(notdir $(basename $(wildcard broker/tests/*.rs)))
+# What the Kubernetes of the tests is brought up by; CACHE_DIR, so that its cache is this one.
+E2E := CACHE_DIR=$(CACHE_DIR) $(CARGO_TARGET_DIR)/release/e2e
 FUZZ_DIRS := broker/wire/fuzz broker/journal/fuzz
 # Packages that are no members of the workspace and are formatted by the same rules.
 OUTSIDE := $(MODEL_MANIFEST) $(wildcard $(addsuffix /Cargo.toml,$(FUZZ_DIRS)))
@@ -39,7 +41,7 @@ STAGES := $(CACHE_DIR)/stages
 STAGE := STAGES=$(STAGES) tools/stage
 
 .PHONY: help build demo test fmt fmt-check clippy unit next-format doc sim mutants chaos worst-days worst-days-short soak \
-	clients full-disk bench model model-small fuzz deny prerequisites clean-cache
+	clients full-disk bench e2e e2e-build e2e-long cluster cluster-down model model-small fuzz deny prerequisites clean-cache
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -130,6 +132,31 @@ full-disk: build ## as root: a journal on a tmpfs that is full
 
 bench: build ## failover time, rates, latency, memory; printed, never judged
 	@$(BROKER) bench
+
+e2e-build: build
+	@# One after the other: built together, their features would be united.
+	cargo build --locked --release -p tandemmq-operator
+	cargo build --locked --release -p e2e
+	@tools/clients-setup $(CLIENTS)
+
+e2e: e2e-build ## as root: scenarios on a real three-node Kubernetes, which it builds and brings up: ONLY="name …"
+	@$(E2E) run --counts short $(if $(ONLY),--only $(ONLY))
+
+e2e-long: e2e-build ## the same with full counts, then on the newer Kubernetes with users' timings
+	@$(E2E) run --counts full $(if $(ONLY),--only $(ONLY))
+	@$(E2E) run --counts short --kubernetes 1.36.3 --kubelet-defaults $(if $(ONLY),--only $(ONLY))
+
+cluster: e2e-build ## as root: that Kubernetes with the operator and a sample, to try things on
+	@$(E2E) up
+	@$(E2E) install
+	@$(E2E) kubectl apply -f manifests/sample.yaml
+	@$(E2E) kubectl wait --for=condition=Ready brokercluster/orders --timeout=3m
+	@echo "kubectl: $(E2E) kubectl …"
+	@echo "clients: $(E2E) client PROGRAM …, the master is orders-a:61613"
+	@echo "remove it: make cluster-down"
+
+cluster-down: ## remove that Kubernetes, or what a crash left of it
+	@$(E2E) down
 
 model: ## the protocol's model, whole quick suite
 	@$(MODEL) suite

@@ -195,7 +195,7 @@ impl<'a> Turn<'a> {
             let ok_until_now = given.failed.is_none();
             given.failed = given
                 .failed
-                .or(Some(Problem::new(Reason::ApplyFailed, failure)));
+                .or_else(|| Some(Problem::new(Reason::ApplyFailed, failure)));
             if ok_until_now {
                 decision.status = decide(&seen, &given).status;
             }
@@ -318,9 +318,9 @@ impl<'a> Turn<'a> {
             let found = self.hands.find(Kind::Secret, &name).await;
             let found = found.map_err(|e| Problem::new(Reason::ApplyFailed, e.to_string()))?;
             let missing = keys.iter().find(|key| {
-                !found
+                found
                     .as_ref()
-                    .is_some_and(|secret| secret["data"].get(**key).is_some())
+                    .is_none_or(|secret| secret["data"].get(**key).is_none())
             });
             if let Some(key) = missing {
                 let text = if found.is_none() {
@@ -328,7 +328,7 @@ impl<'a> Turn<'a> {
                 } else {
                     format!("Secret {name} has no key {key}")
                 };
-                lacks = lacks.or(Some(Problem::new(Reason::WaitingForSecret, text)));
+                lacks = lacks.or_else(|| Some(Problem::new(Reason::WaitingForSecret, text)));
             }
         }
         for wish in wished
@@ -361,7 +361,7 @@ impl<'a> Turn<'a> {
                     Err(failure) => {
                         self.log(&failure);
                         outcome.complete = false;
-                        outcome.failure = outcome.failure.or(Some(failure.to_string()));
+                        outcome.failure = outcome.failure.or_else(|| Some(failure.to_string()));
                         break;
                     }
                 }

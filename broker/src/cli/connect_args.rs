@@ -175,6 +175,33 @@ mod tests {
     }
 
     #[test]
+    fn tls_needs_the_file_of_the_cas_and_plain_addresses_take_none() {
+        let folder = TempFolder::create("connect").unwrap();
+        let file = folder.path().join("ca.pem");
+        std::fs::write(&file, crate::tls::testing::Authority::new().pem()).unwrap();
+        let ask = |url: &str, ca_file: Option<PathBuf>| {
+            let args = ConnectArgs {
+                broker_url: Some(url.parse().unwrap()),
+                ca_file,
+                ..args()
+            };
+            args.tls(&args.url().ok().unwrap())
+        };
+        let asked = ask("ssl://a:1", Some(file.clone()));
+        assert!(matches!(asked, Ok(Some(_))));
+        assert!(matches!(ask("tcp://a:1", None), Ok(None)));
+        let refused = [
+            ask("ssl://a:1", None),
+            ask("tcp://a:1", Some(file)),
+            ask("ssl://a:1", Some(folder.path().join("none.pem"))),
+        ];
+        for refused in refused {
+            let named = matches!(refused, Err(CliError::Usage(text)) if text.contains("--ca-file"));
+            assert!(named, "the option is named");
+        }
+    }
+
+    #[test]
     fn the_password_is_the_first_line_of_its_file() {
         let folder = TempFolder::create("connect").unwrap();
         let file = folder.path().join("password");

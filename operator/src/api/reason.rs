@@ -63,8 +63,6 @@ reasons! {
     ApplyFailed,
     /// `spec.maintenance.paused` is true.
     Paused,
-    /// It is not known yet.
-    Unknown,
     /// Event: a group has another master.
     MasterChanged,
     /// Event: the operator confirmed a founding.

@@ -25,7 +25,7 @@ pub fn status_of(group: &GroupSeen, before: Option<&GroupStatus>, now: Timestamp
         master_since: name.is_some().then(|| since.unwrap_or(Time(now))),
         master: name,
         // While there is none, the last one's: so that it is not news when the same comes back.
-        epoch: epoch.or(before.and_then(|b| b.epoch)),
+        epoch: epoch.or_else(|| before.and_then(|b| b.epoch)),
         replicas: group.replicas,
         quorum: Quorum {
             needed: group.quorum() as u8,

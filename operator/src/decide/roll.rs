@@ -73,7 +73,7 @@ pub fn decide(group: &GroupSeen, status: &GroupStatus, lease: &str, now: Timesta
     let mut roll = it.next(lease);
     if it.before.is_none() && roll.state.is_some() {
         let text = format!("group {}: pods are rolled to {}", group.name, it.target);
-        let note = Note::normal(Reason::RollStarted, it.target.clone(), text);
+        let note = Note::normal(Reason::RollStarted, it.target, text);
         roll.notes.insert(0, note);
     }
     roll

@@ -390,7 +390,7 @@ impl World {
                 }
             }
             Step::SetFounding { from, to, .. } => {
-                if false && self.api.status != from {
+                if self.api.status != from {
                     return false;
                 }
                 if let (Some(from), None) = (&from, &to)

@@ -254,9 +254,13 @@ impl Group {
             ..
         } = message
         {
-            let admitted = self.handle_hello(now, inbound, envelope.from, *version, *boot, *link);
+            if *version != PEER_VERSION {
+                let text = format!("peer speaks version {version}, this broker {PEER_VERSION}");
+                self.close_inbound(inbound, &text);
+                return None;
+            }
+            let admitted = self.handle_hello(now, inbound, envelope.from, *formats, *boot, *link);
             if let Some(ordinal) = admitted {
-                self.learn_formats(ordinal, *formats);
                 self.learn_group(now, ordinal, envelope.group);
             }
             return admitted;
@@ -290,12 +294,6 @@ impl Group {
         }
     }
 
-    fn learn_formats(&mut self, ordinal: u8, formats: (u16, u16)) {
-        if let Some(peer) = self.peer_mut(ordinal) {
-            peer.formats = formats;
-        }
-    }
-
     /// Who has joined is sent the log from now on: what was sent before went to nobody.
     fn learn_group(&mut self, now: Now, ordinal: u8, group: Option<GroupId>) {
         let ours = self.group_id();
@@ -313,21 +311,18 @@ impl Group {
         now: Now,
         inbound: InboundId,
         from: MemberId,
-        version: u8,
+        formats: (u16, u16),
         boot: BootNonce,
         link: u64,
     ) -> Option<u8> {
-        if version != PEER_VERSION {
-            let text = format!("peer speaks version {version}, this broker {PEER_VERSION}");
-            self.close_inbound(inbound, &text);
-            return None;
-        }
         let peer = self.peer_mut(from.ordinal)?;
         let older = |(_, known, count): (InboundId, BootNonce, u64)| known == boot && count > link;
         if peer.inbound.is_some_and(older) {
             return None;
         }
         let replaced = peer.inbound.replace((inbound, boot, link));
+        // Before anything is sent to it on the strength of this Hello.
+        peer.formats = formats;
         let other = replaced.filter(|(id, _, _)| *id != inbound);
         let changed = peer.member.replace(from) != Some(from);
         if changed {

@@ -4,9 +4,10 @@
 use tandemmq_cluster::Formats;
 use tandemmq_journal::{JournalConfig, RecoverError, recover};
 
+use crate::peek::Kind;
 use crate::stage::{Judged, Stage};
 use crate::trace::Detail;
-use crate::world::World;
+use crate::world::{Verdict, World};
 
 fn formats(world: &World, node: usize) -> Option<Formats> {
     let machine = world.nodes[node].machine()?;
@@ -176,6 +177,48 @@ fn older_version_on_a_blank_volume_gets_nothing_of_a_greater_format() {
         )?;
         restart_as(&mut stage, old, 2);
         stage.all_vote()?;
+        stage.finish()
+    });
+}
+
+/// It missed the first batch of the greater format, so the older version starts; then the newer one
+/// is started again, and its Hello is all that its master needs to go on.
+#[test]
+fn older_version_behind_the_raise_waits_and_the_newer_one_catches_up_at_once() {
+    judged(|| {
+        let (mut stage, _) = older_group()?;
+        for node in 0..3 {
+            restart_as(&mut stage, node, 2);
+            stage.all_vote()?;
+        }
+        let master = stage.master(None)?;
+        let late = stage.others(master)[0];
+        stage.frames(Kind::Append, master, late, Verdict::Drop);
+        stage.produce(5)?;
+        stage.must(
+            formats(&stage.world, master).is_some_and(|formats| formats.written == 2),
+            "all understood 2",
+        )?;
+        stage.kill(late);
+        stage.frames_pass();
+        stage.world.nodes[late].play_version(1);
+        stage.start(late);
+        stage.until("the master says that it is of an older version", |world| {
+            let status = world.nodes[master]
+                .machine()
+                .map(|machine| machine.status());
+            status.is_some_and(|status| status.members[late].reason == "OlderVersion")
+        })?;
+        stage.produce(5)?;
+        stage.must(
+            formats(&stage.world, late).is_some_and(|formats| formats.written == 1),
+            "it has nothing that it cannot read",
+        )?;
+        restart_as(&mut stage, late, 2);
+        stage.pass(1_000)?;
+        let machine = stage.world.nodes[master].machine();
+        let in_sync = machine.is_some_and(|machine| machine.status().members[late].in_sync);
+        stage.must(in_sync, "its master goes on at once")?;
         stage.finish()
     });
 }

@@ -1,0 +1,12 @@
+//! All scenarios, in the order in which they run.
+
+pub mod machine;
+
+use crate::scenario::Scenario;
+
+/// Every scenario. A new one has its line here.
+pub const ALL: &[Scenario] = &[
+    machine::VOLUMES,
+    machine::NODE_LOST,
+    machine::CONTROL_PLANE_LOST,
+];
