@@ -28,7 +28,10 @@ fn every_reason_has_its_row() {
         .map(|r| r.as_str())
         .filter(|r| !rows.contains(r))
         .collect();
-    assert!(missing.is_empty(), "no row in docs/operations.md: {missing:?}");
+    assert!(
+        missing.is_empty(),
+        "no row in docs/operations.md: {missing:?}"
+    );
 }
 
 #[test]
