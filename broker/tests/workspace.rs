@@ -27,6 +27,9 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ),
     ("tandemmq-sim", PURE_BELOW_SIM),
     ("tandemmq", PURE_BELOW_SIM),
+    // What operator and broker share is a page: docs/internals/kubernetes.md.
+    ("tandemmq-operator", &[]),
+    ("e2e", &[]),
     (
         "sim-mutants",
         &[
