@@ -208,4 +208,29 @@ mod tests {
             "no signal to a process that only has the number"
         );
     }
+
+    #[test]
+    fn a_process_is_found_by_its_mark_and_a_foreign_one_is_not() {
+        let folder = std::env::temp_dir().join(format!("e2e-mark-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let made = Made::create(&folder).unwrap();
+        let mut sleep = Command::new("sleep");
+        let mut foreign = sleep.arg("60").env(MARK, "another").spawn().unwrap();
+        let mut ours = sleep.env(MARK, made.mark().unwrap()).spawn().unwrap();
+
+        // Its environment is there when it has become `sleep`.
+        let number = i32::try_from(ours.id()).unwrap();
+        run::wait_for("the marked process is found", GONE_LIMIT, || {
+            Ok(!all(&made).is_empty())
+        })
+        .unwrap();
+        let found: Vec<i32> = all(&made).iter().map(|p| p.pid).collect();
+        assert_eq!(found, [number]);
+
+        for child in [&mut foreign, &mut ours] {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        fs::remove_dir_all(&folder).unwrap();
+    }
 }

@@ -8,13 +8,14 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kube::api::ListParams;
-use kube::{Api, Client, CustomResourceExt as _};
+use kube::{Api, Client};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing_subscriber::EnvFilter;
 
 use crate::api::BrokerCluster;
 use crate::controller::{self, Context};
+use crate::crd;
 use crate::events::Events;
 use crate::http::Door;
 use crate::leader::Leadership;
@@ -35,7 +36,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Prints the CustomResourceDefinition of BrokerCluster, as JSON (which is YAML, too).
+    /// Prints the CustomResourceDefinition of BrokerCluster, for `kubectl apply --server-side -f -`.
     Crd,
     /// Looks after BrokerClusters.
     Run(Run),
@@ -87,7 +88,7 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Crd => {
-                println!("{}", serde_json::to_string_pretty(&BrokerCluster::crd())?);
+                print!("{}", crd::yaml()?);
                 Ok(())
             }
             Command::Run(run) => {

@@ -11,6 +11,7 @@ pub mod api;
 pub mod apply;
 pub mod cli;
 pub mod controller;
+pub mod crd;
 pub mod decide;
 pub mod events;
 pub mod http;
