@@ -19,10 +19,7 @@ fn wrong_specs_are_refused(run: &Run<'_>) -> Result<()> {
         if !before.is_empty() {
             run.apply(before)?;
         }
-        let words = [
-            "apply", "--namespace", &run.namespace, "--server-side", "--force-conflicts",
-            "--validate=strict", "--filename=-",
-        ];
+        let words = ["apply", "--namespace", &run.namespace, "--validate=strict", "--filename=-"];
         let answer = stage.refused(&words, last).with_context(|| name.clone())?;
         let answer = answer.split_whitespace().collect::<Vec<_>>().join(" ");
         ensure!(
