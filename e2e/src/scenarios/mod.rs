@@ -4,6 +4,7 @@ pub mod faults;
 pub mod founding;
 pub mod lifecycle;
 pub mod machine;
+pub mod measure;
 pub mod refusals;
 
 use crate::scenario::Scenario;
@@ -13,6 +14,7 @@ pub const ALL: &[Scenario] = &[
     machine::VOLUMES,
     machine::NODE_LOST,
     machine::CONTROL_PLANE_LOST,
+    measure::SUITES,
     lifecycle::READY,
     refusals::WRONG_SPECS,
     refusals::LEAST_RIGHTS,
@@ -31,4 +33,6 @@ pub const ALL: &[Scenario] = &[
     lifecycle::NEIGHBOURS,
     founding::STUCK,
     founding::UNDER_FIRE,
+    measure::FIGURES,
+    measure::FIFTY,
 ];
