@@ -1,5 +1,6 @@
 //! All scenarios, in the order in which they run.
 
+pub mod chart;
 pub mod machine;
 
 use crate::scenario::Scenario;
@@ -9,4 +10,7 @@ pub const ALL: &[Scenario] = &[
     machine::VOLUMES,
     machine::NODE_LOST,
     machine::CONTROL_PLANE_LOST,
+    chart::CHART,
+    chart::HELM_TEST,
+    chart::UNINSTALLED,
 ];
