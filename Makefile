@@ -133,7 +133,12 @@ full-disk: build ## as root: a journal on a tmpfs that is full
 bench: build ## failover time, rates, latency, memory; printed, never judged
 	@$(BROKER) bench
 
-e2e-build: build
+e2e-build:
+	@tools/prerequisites build
+	@# A build with a newer journal format, for a roll from one version to the next, and back to the product.
+	cargo build --locked --release -p tandemmq --features next-format
+	cp --remove-destination $(BROKER) $(BROKER)-next
+	cargo build --locked --release -p tandemmq
 	@# One after the other: built together, their features would be united.
 	cargo build --locked --release -p tandemmq-operator
 	cargo build --locked --release -p e2e

@@ -34,7 +34,7 @@ impl Cluster {
 }
 
 /// The interpreter that `tools/clients-setup` prepared.
-fn python() -> Result<PathBuf> {
+pub(crate) fn python() -> Result<PathBuf> {
     let python = cache::project()?.join("clients/python/bin/python");
     if !python.exists() {
         bail!(

@@ -19,6 +19,10 @@ pub const PAUSE: &str = "docker.io/tandemmq-e2e/pause:1";
 pub const BUSYBOX: &str = "docker.io/tandemmq-e2e/busybox:1";
 /// The broker's image, as the chart names it.
 pub const BROKER: &str = "docker.io/tandemmq/broker:0.1.0";
+/// The broker's image under another name: what a new version looks like to Kubernetes.
+pub const BROKER_AGAIN: &str = "docker.io/tandemmq/broker:0.1.0-again";
+/// The broker's build that understands one more format of the journal.
+pub const BROKER_NEXT: &str = "docker.io/tandemmq/broker:0.2.0-next";
 /// The operator's image, as the chart names it.
 pub const OPERATOR: &str = "docker.io/tandemmq/operator:0.1.0";
 
@@ -59,6 +63,14 @@ pub fn product() -> Result<[PathBuf; 2]> {
     Ok([
         of_binary("tandemmq", "image-broker", BROKER)?,
         of_binary("tandemmq-operator", "image-operator", OPERATOR)?,
+    ])
+}
+
+/// Archives of [`BROKER_AGAIN`] and [`BROKER_NEXT`], for rolls.
+pub fn more() -> Result<[PathBuf; 2]> {
+    Ok([
+        of_binary("tandemmq", "image-broker-again", BROKER_AGAIN)?,
+        of_binary("tandemmq-next", "image-broker-next", BROKER_NEXT)?,
     ])
 }
 

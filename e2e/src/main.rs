@@ -61,6 +61,9 @@ enum Action {
         /// Leave the cluster as it is at the end.
         #[arg(long)]
         keep: bool,
+        /// Use the cluster of that name that is up already, as it is, and leave it.
+        #[arg(long)]
+        there: bool,
     },
     /// Run kubectl on a cluster that is up.
     Kubectl {
@@ -177,7 +180,11 @@ fn act(action: Action) -> Result<ExitCode> {
             only,
             counts,
             keep,
-        } => run_scenarios(&wanted, &only, counts, keep)?,
+            there,
+        } => match there {
+            true => run_there(&wanted, &only, counts)?,
+            false => run_scenarios(&wanted, &only, counts, keep)?,
+        },
         Action::Kubectl { which, words } => {
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
             run::shown(&mut open(&which)?.kubectl_command(&words)?)?;
@@ -219,15 +226,23 @@ fn open(which: &Which) -> Result<Cluster> {
     }
 }
 
+fn run_there(wanted: &Wanted, only: &[String], counts: Counts) -> Result<()> {
+    let chosen = scenario::chosen(only)?;
+    let cluster = open(&wanted.which)?;
+    scenario::run_all(&cluster, &chosen, counts, &scenario::reports(&cluster)?)
+}
+
 fn run_scenarios(wanted: &Wanted, only: &[String], counts: Counts, keep: bool) -> Result<()> {
     let chosen = scenario::chosen(only)?;
     if let Some(given) = Cluster::given()? {
+        say::timed("images and chart", || product::install(&given))?;
         return scenario::run_all(&given, &chosen, counts, &scenario::reports(&given)?);
     }
     let layout = Layout::of(&wanted.which.name)?;
     let _lock = cluster::lock(&layout)?;
     let _guard = Guard::new(&layout, keep)?;
     let cluster = up::up(&layout, &wanted.settings())?;
+    say::timed("images and chart", || product::install(&cluster))?;
     scenario::run_all(&cluster, &chosen, counts, &scenario::reports(&cluster)?)
 }
 

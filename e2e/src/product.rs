@@ -25,7 +25,10 @@ pub fn install(cluster: &Cluster) -> Result<()> {
 pub fn install_with(cluster: &Cluster, more: &[&str]) -> Result<()> {
     let mut images = Vec::new();
     match cluster {
-        Cluster::Own(_) => cluster.load_images(&image::product()?)?,
+        Cluster::Own(_) => {
+            cluster.load_images(&image::product()?)?;
+            cluster.load_images(&image::more()?)?;
+        }
         Cluster::Given(..) => {
             for (variable, value) in GIVEN_IMAGES {
                 let image = std::env::var(variable).map_err(|_| {

@@ -350,3 +350,163 @@ fn short_hash(text: &str) -> String {
     text.hash(&mut hasher);
     format!("{:08x}", hasher.finish() as u32)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::api::{BrokerCluster, RollPhase};
+    use crate::observe::report::Answer;
+    use testing::{founding, healthy, observed, stateful_set};
+
+    fn look(seen: &Observed) -> Decision {
+        let given = Given {
+            wishes: &[],
+            failed: None,
+            now: Timestamp::UNIX_EPOCH,
+            fresh_id: "fresh",
+        };
+        decide(seen, &given)
+    }
+
+    fn edit(seen: &mut Observed, edit: impl FnOnce(&mut BrokerCluster)) {
+        edit(Arc::make_mut(&mut seen.cluster));
+    }
+
+    /// A healthy cluster whose status says so already.
+    fn settled() -> Observed {
+        let mut group = healthy();
+        for (ordinal, seat) in group.seats.iter_mut().enumerate() {
+            let role = if ordinal == 0 { "master" } else { "slave" };
+            seat.seen.as_mut().unwrap().role = Some(role.into());
+        }
+        let mut seen = observed(group);
+        let mut status = look(&seen).status;
+        status.groups[0].founding = Some(founding("g1", 3));
+        edit(&mut seen, |c| c.status = Some(status));
+        seen
+    }
+
+    #[test]
+    fn a_settled_cluster_is_left_alone_and_its_status_does_not_change() {
+        let seen = settled();
+        let out = look(&seen);
+        assert_eq!(out.batches, [] as [Vec<Step>; 0]);
+        assert_eq!(out.notes, []);
+        assert_eq!(Some(out.status), seen.cluster.status);
+    }
+
+    #[test]
+    fn a_paused_cluster_tells_the_truth_and_is_not_touched() {
+        let mut seen = settled();
+        seen.groups[0].stateful_set = Some(stateful_set("r2"));
+        seen.groups[0].lease.as_mut().unwrap().group = None;
+        seen.groups[0].seats[1].seen.as_mut().unwrap().role = None;
+        assert!(!look(&seen).batches.is_empty());
+        edit(&mut seen, |c| {
+            c.spec.maintenance.paused = true;
+            c.metadata.generation = Some(2);
+        });
+        let out = look(&seen);
+        assert_eq!(out.batches, [] as [Vec<Step>; 0]);
+        assert_eq!(out.status.observed_generation, Some(1), "not acted upon");
+        let paused = out.status.conditions.iter().find(|c| c.type_ == "Paused");
+        assert_eq!(paused.unwrap().status, "True");
+    }
+
+    #[test]
+    fn one_group_rolls_at_a_time() {
+        let mut seen = settled();
+        seen.groups[0].stateful_set = Some(stateful_set("r2"));
+        let mut other = seen.groups[0].clone();
+        other.name = "b".into();
+        seen.groups.push(other);
+        let mut status = seen.cluster.status.clone().unwrap();
+        let mut second = status.groups[0].clone();
+        second.name = "b".into();
+        status.groups.push(second);
+        edit(&mut seen, |c| c.status = Some(status));
+        let out = look(&seen);
+        let deletes = out
+            .batches
+            .iter()
+            .flatten()
+            .filter(|s| matches!(s, Step::Delete { .. }));
+        assert_eq!(deletes.count(), 1);
+        assert_eq!(
+            out.status.groups[0].roll.as_ref().unwrap().phase,
+            RollPhase::Replacing
+        );
+        assert_eq!(out.status.groups[1].roll, None);
+    }
+
+    #[test]
+    fn a_change_of_master_is_told_once_and_coming_back_is_none() {
+        let mut seen = settled();
+        edit(&mut seen, |c| {
+            let group = &mut c.status.as_mut().unwrap().groups[0];
+            group.master = Some("orders-a-2".into());
+            group.epoch = Some(3);
+        });
+        let out = look(&seen);
+        assert_eq!(out.notes[0].reason, Reason::MasterChanged);
+        assert!(
+            out.notes[0]
+                .text
+                .contains("orders-a-0 is master (epoch 4, before: orders-a-2)")
+        );
+        // Unseen for a moment, then the same master of the same epoch.
+        let mut seen = settled();
+        edit(&mut seen, |c| {
+            c.status.as_mut().unwrap().groups[0].master = None
+        });
+        assert_eq!(look(&seen).notes, []);
+    }
+
+    #[test]
+    fn a_problem_is_an_event_once() {
+        let mut seen = settled();
+        edit(&mut seen, |c| {
+            let wish = ("tandemmq.io/recover-group".into(), "a/orders-a-1/g1".into());
+            c.metadata.annotations = Some([wish].into());
+        });
+        let out = look(&seen);
+        assert_eq!(out.notes[0].reason, Reason::WishRefused);
+        assert_eq!(out.status.masters, "a=orders-a-0");
+        edit(&mut seen, |c| c.status = Some(out.status));
+        assert_eq!(look(&seen).notes, []);
+    }
+
+    #[test]
+    fn what_failed_is_said_and_the_generation_is_not_called_done() {
+        let mut seen = settled();
+        edit(&mut seen, |c| c.metadata.generation = Some(2));
+        let given = Given {
+            wishes: &[],
+            failed: Some(Problem::new(Reason::ApplyFailed, "quota")),
+            now: Timestamp::UNIX_EPOCH,
+            fresh_id: "fresh",
+        };
+        let status = decide(&seen, &given).status;
+        assert_eq!(status.observed_generation, Some(1));
+        assert_eq!(status.conditions[0].reason, "ApplyFailed");
+        assert_eq!(look(&seen).status.observed_generation, Some(2));
+    }
+
+    #[test]
+    fn a_replaced_pod_of_a_roll_is_no_degradation() {
+        let mut seen = settled();
+        seen.groups[0].stateful_set = Some(stateful_set("r2"));
+        let out = look(&seen);
+        edit(&mut seen, |c| c.status = Some(out.status));
+        seen.groups[0].seats[2].answer = Answer::Silent;
+        seen.groups[0].seats[2].seen = None;
+        testing::sync(&mut seen.groups[0], 0, &[1]);
+        let status = look(&seen).status;
+        let find = |kind: &str| status.conditions.iter().find(|c| c.type_ == kind).unwrap();
+        assert_eq!(find("Progressing").reason, "Rolling");
+        assert_eq!(find("Degraded").status, "False");
+        assert_eq!(find("Ready").reason, "Rolling");
+    }
+}

@@ -1,5 +1,10 @@
 //! The CRD that is applied is the one that the program was built with.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test ends where something is not as it must be"
+)]
+
 mod common;
 
 use std::process::Command;

@@ -3,6 +3,11 @@
 //! The clusters are files that people apply, so these tests read them as the API server would, and the
 //! objects are compared with files that a reader can look at: `operator/testdata/*.objects.yaml`.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test ends where something is not as it must be"
+)]
+
 mod common;
 
 use std::collections::BTreeMap;

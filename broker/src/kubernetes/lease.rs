@@ -67,7 +67,7 @@ impl KubeLease {
 
     fn fetch(&mut self) -> Result<Option<Object>, String> {
         let api = self.api();
-        let call = timeout(self.limit, api.get_opt(&self.name));
+        let call = async { timeout(self.limit, api.get_opt(&self.name)).await };
         let found = match self.kube.wait(call) {
             Ok(Ok(found)) => found,
             Ok(Err(error)) => return Err(format!("Lease {}: {error}", self.name)),
@@ -117,7 +117,7 @@ impl KubeLease {
         self.fill(&mut object, record);
         let api = self.api();
         let params = PostParams::default();
-        let call = timeout(self.limit, api.create(&params, &object));
+        let call = async { timeout(self.limit, api.create(&params, &object)).await };
         let done = self.kube.wait(call);
         self.judge(done)
     }
@@ -126,7 +126,7 @@ impl KubeLease {
         self.fill(&mut object, record);
         let api = self.api();
         let params = PostParams::default();
-        let call = timeout(self.limit, api.replace(&self.name, &params, &object));
+        let call = async { timeout(self.limit, api.replace(&self.name, &params, &object)).await };
         let done = self.kube.wait(call);
         self.judge(done)
     }

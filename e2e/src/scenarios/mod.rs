@@ -1,7 +1,11 @@
 //! All scenarios, in the order in which they run.
 
 pub mod chart;
+pub mod faults;
+pub mod founding;
+pub mod lifecycle;
 pub mod machine;
+pub mod refusals;
 
 use crate::scenario::Scenario;
 
@@ -13,4 +17,22 @@ pub const ALL: &[Scenario] = &[
     chart::CHART,
     chart::HELM_TEST,
     chart::UNINSTALLED,
+    lifecycle::READY,
+    refusals::WRONG_SPECS,
+    refusals::LEAST_RIGHTS,
+    refusals::STRANGERS,
+    faults::KILLED,
+    faults::DELETED,
+    faults::OPERATOR_KILLED,
+    faults::OPERATOR_SCALED,
+    faults::ROLLED,
+    faults::FORMAT_RAISED,
+    faults::MAJORITY_DOWN,
+    faults::VOLUMES_DELETED,
+    faults::API_AWAY,
+    faults::CUT_OFF,
+    lifecycle::VOLUMES,
+    lifecycle::NEIGHBOURS,
+    founding::STUCK,
+    founding::UNDER_FIRE,
 ];

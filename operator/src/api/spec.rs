@@ -31,6 +31,7 @@ use super::status::BrokerClusterStatus;
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", priority = 1),
     validation = Rule::new("self.metadata.name.size() <= 30").message("the name may have at most 30 characters: names of pods and Services are made from it"),
+    validation = Rule::new("!has(self.status) || !has(self.status.groups) || self.spec.groups.all(g, self.status.groups.all(s, s.name != g.name || s.replicas == 0 || s.replicas == g.replicas))").message("a group that was taken out of the list still exists with its old number of replicas: put it in again with that number, or let it be deleted first with the annotation tandemmq.io/delete-group=<name>"),
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("the name must begin with a lower case letter and have only lower case letters, digits and dashes: names of Services are made from it")
 )]
 #[x_kube(

@@ -48,7 +48,7 @@ pub struct BrokerClusterStatus {
     pub masters: String,
     /// Each group.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub groups: Vec<GroupStatus>,
     /// Ready, Available, MasterElected, QuorumHealthy, Progressing, Degraded, Paused; each with a reason,
     /// a message and the time since when.
@@ -62,6 +62,7 @@ pub struct BrokerClusterStatus {
 #[serde(rename_all = "camelCase")]
 pub struct GroupStatus {
     /// The group's name.
+    #[schemars(length(max = 15))]
     pub name: String,
     /// Who the group is: written once, when it is founded. Two groups never give receipts under one
     /// name because this is confirmed before the first election. Do not edit.

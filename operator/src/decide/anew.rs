@@ -176,3 +176,139 @@ fn refused(wish: &Wish, why: &str) -> Outcome {
         ..Outcome::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::testing::{founding, group, says};
+    use crate::observe::report::Answer;
+
+    const LEASE: &str = "orders-a";
+    const ALL: &str = "a/g1/pod0,pod1,pod2,claim0,claim1,claim2";
+
+    /// g1 is confirmed, ordinal 0 adopted it, the volume of ordinal 2 was lost.
+    fn stuck() -> GroupSeen {
+        let mut it = group(3);
+        let g1 = founding("g1", 3);
+        says(&mut it, 0, |r| r.adopt(&g1));
+        says(&mut it, 1, |_| {});
+        says(&mut it, 2, |r| r.member.incarnation = "new".into());
+        it.lease.as_mut().unwrap().group = Some(g1);
+        it
+    }
+
+    fn follow(group: &GroupSeen, known: Option<&Founding>, begun: Option<&str>) -> Outcome {
+        decide(group, known, LEASE, &Wish::read("a/g1").unwrap(), begun)
+    }
+
+    #[test]
+    fn it_begins_by_naming_what_it_may_delete() {
+        let out = follow(&stuck(), Some(&founding("g1", 3)), None);
+        let wanted = Step::Annotate {
+            key: BEGUN,
+            to: Some(ALL.into()),
+        };
+        assert_eq!(out.steps, [wanted]);
+    }
+
+    #[test]
+    fn it_is_refused_while_a_message_may_be_there() {
+        type Edit = fn(&mut GroupSeen);
+        let table: [(&str, Edit); 3] = [
+            ("orders-a-1 does not answer", |g| {
+                g.seats[1].answer = Answer::Silent
+            }),
+            ("orders-a-0 holds records", |g| {
+                says(g, 0, |r| r.offsets.appended = 1)
+            }),
+            ("orders-a-0 holds records", |g| {
+                says(g, 0, |r| r.reigns(1, 0))
+            }),
+        ];
+        for (why, edit) in table {
+            let mut it = stuck();
+            edit(&mut it);
+            let out = follow(&it, Some(&founding("g1", 3)), None);
+            assert_eq!(out.steps, [], "{why}");
+            let (reason, text) = out.problem.unwrap();
+            assert_eq!(reason, Reason::WishRefused);
+            assert!(text.contains(why), "{text}");
+        }
+        let other = follow(&stuck(), Some(&founding("g2", 3)), None);
+        assert_eq!(other.problem.unwrap().0, Reason::WishRefused);
+    }
+
+    #[test]
+    fn each_named_claim_and_pod_is_deleted_and_nothing_made_since() {
+        let mut it = stuck();
+        it.seats[1].claim.as_mut().unwrap().uid = "newer".into();
+        it.seats[1].seen.as_mut().unwrap().uid = "newer".into();
+        it.seats[2].seen.as_mut().unwrap().leaving = true;
+        let out = follow(&it, Some(&founding("g1", 3)), Some(ALL));
+        let names: Vec<&str> = out
+            .steps
+            .iter()
+            .map(|s| match s {
+                Step::Delete { name, .. } => name.as_str(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(names, ["data-orders-a-0", "orders-a-0", "data-orders-a-2"]);
+    }
+
+    #[test]
+    fn when_all_are_new_and_blank_lease_status_and_wish_go_in_this_order() {
+        let mut it = group(3);
+        for ordinal in 0..3 {
+            says(&mut it, ordinal, |r| {
+                r.member.incarnation = format!("new{ordinal}")
+            });
+            let seat = &mut it.seats[usize::from(ordinal)];
+            seat.claim.as_mut().unwrap().uid = "newer".into();
+            seat.seen.as_mut().unwrap().uid = "newer".into();
+        }
+        let g1 = founding("g1", 3);
+        it.lease.as_mut().unwrap().group = Some(g1.clone());
+        let out = follow(&it, Some(&g1), Some(ALL));
+        assert!(
+            matches!(
+                &out.steps[..],
+                [
+                    Step::ChangeLease {
+                        change: LeaseChange::Clear(_),
+                        ..
+                    },
+                    Step::SetFounding { to: None, .. },
+                    Step::Annotate {
+                        key: FOUND_ANEW,
+                        to: None
+                    },
+                    Step::Annotate {
+                        key: BEGUN,
+                        to: None
+                    },
+                ]
+            ),
+            "{:?}",
+            out.steps
+        );
+        // One old volume is still there: not yet.
+        says(&mut it, 1, |r| r.member.incarnation = "v1".into());
+        assert_eq!(follow(&it, Some(&g1), Some(ALL)).steps, []);
+    }
+
+    #[test]
+    fn a_crash_before_the_wish_is_removed_does_not_begin_again() {
+        let out = follow(&stuck(), None, Some(ALL));
+        assert!(matches!(
+            out.steps[..],
+            [
+                Step::Annotate {
+                    key: FOUND_ANEW,
+                    ..
+                },
+                Step::Annotate { key: BEGUN, .. }
+            ]
+        ));
+    }
+}

@@ -48,10 +48,17 @@ fn fingerprint(wish: &Value) -> String {
     format!("{:016x}", hasher.finish())
 }
 
-/// Whether all of `wish` is in `live`.
+/// Whether all of `wish` is in `live`. They are of one kind: an entry of a list, as the API server
+/// sends it, does not say so again.
 #[must_use]
 pub fn holds(wish: &Value, live: &Value) -> bool {
-    within("", wish, Some(live))
+    let Some(fields) = wish.as_object() else {
+        return false;
+    };
+    fields
+        .iter()
+        .filter(|(key, _)| !["apiVersion", "kind"].contains(&key.as_str()))
+        .all(|(key, value)| within(inner("", key), value, live.get(key)))
 }
 
 /// `at`: the key that leads here; it decides what the entries of a list are named by.
@@ -151,6 +158,13 @@ mod tests {
         let live = json!({"metadata": {"labels": {"a": "1", "theirs": "2"}, "uid": "u"},
             "spec": {"type": "ClusterIP", "ports": [{"port": 9}, {"port": 1, "name": "x", "protocol": "TCP"}]}});
         assert!(holds(&wish, &live));
+    }
+
+    #[test]
+    fn an_object_out_of_a_list_does_not_name_its_kind() {
+        let wish = json!({"apiVersion": "v1", "kind": "Service", "spec": {"a": 1}});
+        assert!(holds(&wish, &json!({"spec": {"a": 1}})));
+        assert!(!holds(&wish, &json!({"spec": {"a": 2}})));
     }
 
     #[test]

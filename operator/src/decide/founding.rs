@@ -306,3 +306,231 @@ fn waits_for(group: &GroupSeen) -> String {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::testing::{founding, group, healthy, says};
+    use crate::observe::report::Answer;
+
+    const LEASE: &str = "orders-a";
+
+    /// Three blank pods that all answer.
+    fn blank() -> GroupSeen {
+        let mut it = group(3);
+        (0..3).for_each(|o| says(&mut it, o, |_| {}));
+        it
+    }
+
+    fn propose(group: &mut GroupSeen, founding: &Founding) {
+        let lease = group.lease.as_mut().unwrap();
+        lease.proposal = Some(founding.clone());
+        lease.proposal_text = Some(serde_json::to_string(founding).unwrap());
+    }
+
+    fn lease_steps(outcome: &Outcome) -> Vec<&LeaseChange> {
+        let all = outcome.steps.iter();
+        all.filter_map(|s| match s {
+            Step::ChangeLease { change, .. } => Some(change),
+            _ => None,
+        })
+        .collect()
+    }
+
+    fn status_steps(outcome: &Outcome) -> Vec<(Option<&str>, Option<&str>)> {
+        let all = outcome.steps.iter();
+        all.filter_map(|s| match s {
+            Step::SetFounding { from, to, .. } => Some((from.as_ref(), to.as_ref())),
+            _ => None,
+        })
+        .map(|(from, to)| (from.map(|f| f.id.as_str()), to.map(|f| f.id.as_str())))
+        .collect()
+    }
+
+    fn reason(outcome: &Outcome) -> Option<Reason> {
+        outcome.problem.as_ref().map(|(reason, _)| *reason)
+    }
+
+    #[test]
+    fn a_proposal_that_all_listed_pods_bear_out_is_confirmed_status_first() {
+        let mut it = blank();
+        let g1 = founding("g1", 3);
+        propose(&mut it, &g1);
+        let out = decide(&it, None, LEASE);
+        assert!(matches!(
+            &out.steps[..],
+            [Step::SetFounding { from: None, to: Some(a), .. },
+             Step::ChangeLease { change: LeaseChange::Found(b), .. }] if *a == g1 && *b == g1
+        ));
+        assert_eq!(out.notes[0].reason, Reason::GroupFounded);
+    }
+
+    #[test]
+    fn a_proposal_is_removed_for_each_thing_that_speaks_against_it() {
+        type Edit = fn(&mut GroupSeen);
+        let table: [(&str, Edit); 5] = [
+            ("does not answer", |g| g.seats[2].answer = Answer::Silent),
+            ("is not blank", |g| {
+                says(g, 1, |r| r.adopt(&founding("old", 3)))
+            }),
+            ("another volume", |g| {
+                says(g, 1, |r| r.member.incarnation = "new".into())
+            }),
+            ("lists 2 volumes", |g| propose(g, &founding("g1", 2))),
+            ("cannot be read", |g| {
+                g.lease.as_mut().unwrap().proposal = None
+            }),
+        ];
+        for (why, edit) in table {
+            let mut it = blank();
+            propose(&mut it, &founding("g1", 3));
+            edit(&mut it);
+            let out = decide(&it, None, LEASE);
+            if why == "is not blank" {
+                // What a member reports is the group; the proposal goes with the next look.
+                assert_eq!(status_steps(&out), [(None, Some("old"))]);
+                continue;
+            }
+            assert!(
+                matches!(lease_steps(&out)[..], [LeaseChange::DropProposal(_)]),
+                "{why}"
+            );
+            assert_eq!(status_steps(&out), [], "{why}");
+            let (_, text) = out.problem.unwrap();
+            assert!(text.contains(why), "{text}");
+        }
+    }
+
+    #[test]
+    fn without_a_proposal_it_says_whom_it_waits_for() {
+        let mut it = blank();
+        it.seats[1].answer = Answer::Silent;
+        it.seats[1].seen.as_mut().unwrap().trouble = Some("Unschedulable".into());
+        let out = decide(&it, None, LEASE);
+        assert_eq!(out.steps, []);
+        assert!(
+            out.problem
+                .unwrap()
+                .1
+                .contains("orders-a-1 (Unschedulable)")
+        );
+    }
+
+    #[test]
+    fn a_lost_status_gets_the_leases_founding_and_without_one_the_members() {
+        let mut it = healthy();
+        assert_eq!(
+            status_steps(&decide(&it, None, LEASE)),
+            [(None, Some("g1"))]
+        );
+        it.lease.as_mut().unwrap().group = None;
+        assert_eq!(
+            status_steps(&decide(&it, None, LEASE)),
+            [(None, Some("g1"))]
+        );
+    }
+
+    #[test]
+    fn a_stranger_does_not_say_who_the_group_is() {
+        let mut it = blank();
+        says(&mut it, 1, |r| {
+            r.adopt(&founding("other", 3));
+            r.reason = "VolumeForeign".into();
+        });
+        assert_eq!(status_steps(&decide(&it, None, LEASE)), []);
+    }
+
+    #[test]
+    fn two_groups_among_the_members_are_never_guessed_at() {
+        let mut it = blank();
+        says(&mut it, 0, |r| r.adopt(&founding("g1", 3)));
+        says(&mut it, 1, |r| r.adopt(&founding("g2", 3)));
+        let out = decide(&it, None, LEASE);
+        assert_eq!(out.steps, []);
+        assert_eq!(reason(&out), Some(Reason::GroupsDiffer));
+    }
+
+    #[test]
+    fn the_status_wins_over_an_empty_and_over_another_lease() {
+        let g1 = founding("g1", 3);
+        for of_lease in [None, Some(founding("g2", 3))] {
+            let mut it = healthy();
+            it.lease.as_mut().unwrap().group = of_lease;
+            let out = decide(&it, Some(&g1), LEASE);
+            assert_eq!(lease_steps(&out), [&LeaseChange::Found(g1.clone())]);
+            assert_eq!(status_steps(&out), []);
+        }
+        let out = decide(&healthy(), Some(&g1), LEASE);
+        assert_eq!(out, Outcome::default(), "agreement is nothing to do");
+    }
+
+    /// All blank, confirmed as g1, and the volume of ordinal 2 was replaced.
+    fn void() -> GroupSeen {
+        let mut it = blank();
+        it.lease.as_mut().unwrap().group = Some(founding("g1", 3));
+        says(&mut it, 2, |r| r.member.incarnation = "new".into());
+        it
+    }
+
+    #[test]
+    fn a_founding_that_can_never_be_elected_is_dropped_lease_first() {
+        let g1 = founding("g1", 3);
+        let it = void();
+        let out = decide(&it, Some(&g1), LEASE);
+        assert!(matches!(
+            out.steps[..],
+            [
+                Step::ChangeLease {
+                    change: LeaseChange::Clear(_),
+                    ..
+                },
+                Step::SetFounding { to: None, .. }
+            ]
+        ));
+        // Killed in between: the second step follows again.
+        let mut half = it;
+        half.lease.as_mut().unwrap().group = None;
+        let out = decide(&half, Some(&g1), LEASE);
+        assert_eq!(status_steps(&out), [(Some("g1"), None)]);
+        assert_eq!(lease_steps(&out), [] as [&LeaseChange; 0]);
+    }
+
+    #[test]
+    fn a_founding_stays_while_anything_may_still_come_of_it_or_came() {
+        type Edit = fn(&mut GroupSeen);
+        let table: [(&str, Edit); 4] = [
+            ("one is silent", |g| g.seats[0].answer = Answer::Silent),
+            ("one adopted", |g| {
+                says(g, 0, |r| r.adopt(&founding("g1", 3)))
+            }),
+            ("nobody listed is left", |g| {
+                for o in 0..3 {
+                    says(g, o, |r| r.member.incarnation = format!("new{o}"));
+                }
+            }),
+            ("all listed are there", |g| {
+                says(g, 2, |r| r.member.incarnation = "v2".into())
+            }),
+        ];
+        for (why, edit) in table {
+            let mut it = void();
+            edit(&mut it);
+            let out = decide(&it, Some(&founding("g1", 3)), LEASE);
+            assert_eq!(status_steps(&out), [], "{why}");
+        }
+    }
+
+    #[test]
+    fn a_listed_volume_lost_before_the_first_election_is_stuck_with_the_way_out() {
+        let g1 = founding("g1", 3);
+        let mut it = void();
+        says(&mut it, 0, |r| r.adopt(&g1));
+        let out = decide(&it, Some(&g1), LEASE);
+        let (reason, text) = out.problem.unwrap();
+        assert_eq!(reason, Reason::FoundingStuck);
+        assert!(text.contains("tandemmq.io/found-anew=a/g1"), "{text}");
+        // With a record somewhere there was an election: a lost volume is then rebuilt.
+        says(&mut it, 0, |r| r.offsets.appended = 1);
+        assert_eq!(decide(&it, Some(&g1), LEASE).problem, None);
+    }
+}

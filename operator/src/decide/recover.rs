@@ -223,3 +223,137 @@ fn refused(wish: &Wish, why: &str) -> Outcome {
         ..Outcome::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::testing::{founding, group, healthy, says};
+
+    const LEASE: &str = "orders-a";
+
+    /// Member 1 survived; 0 and 2 have new, blank volumes.
+    fn lost() -> GroupSeen {
+        let mut it = group(3);
+        let g1 = founding("g1", 3);
+        for ordinal in [0, 2] {
+            says(&mut it, ordinal, |r| {
+                r.member.incarnation = format!("new{ordinal}")
+            });
+        }
+        says(&mut it, 1, |r| {
+            r.adopt(&g1);
+            r.offsets.appended = 9;
+        });
+        it.lease.as_mut().unwrap().group = Some(g1);
+        it
+    }
+
+    fn new() -> Founding {
+        Founding {
+            id: "g2".into(),
+            incarnations: vec!["1/v1".into()],
+        }
+    }
+
+    fn follow(group: &GroupSeen, known: &Founding) -> Outcome {
+        let wish = Wish::read("a/orders-a-1/g1").unwrap();
+        decide(group, Some(known), LEASE, &wish, "g2")
+    }
+
+    fn told() -> Recover {
+        Recover {
+            survivor: "orders-a-1".into(),
+            from: "g1".into(),
+            to: "g2".into(),
+        }
+    }
+
+    #[test]
+    fn status_then_lease_then_the_survivors_pod() {
+        let out = follow(&lost(), &founding("g1", 3));
+        assert!(
+            matches!(
+                &out.steps[..],
+                [
+                    Step::SetFounding { from: Some(old), to: Some(to), .. },
+                    Step::ChangeLease { change: LeaseChange::Recover(founding, recover), .. },
+                    Step::Delete { kind: Kind::Pod, uid, .. },
+                ] if old.id == "g1" && *to == new() && *founding == new() && *recover == told() && uid == "pod1"
+            ),
+            "{:?}",
+            out.steps
+        );
+    }
+
+    #[test]
+    fn each_step_follows_again_after_a_crash_and_the_event_comes_last() {
+        let mut it = lost();
+        let out = follow(&it, &new());
+        assert!(
+            matches!(&out.steps[..], [Step::ChangeLease { .. }]),
+            "the Lease is behind"
+        );
+        let lease = it.lease.as_mut().unwrap();
+        lease.group = Some(new());
+        let out = follow(&it, &new());
+        assert!(
+            matches!(&out.steps[..], [Step::ChangeLease { .. }]),
+            "`recover` is missing"
+        );
+        it.lease.as_mut().unwrap().recover = Some(told());
+        let out = follow(&it, &new());
+        assert!(
+            matches!(&out.steps[..], [Step::Delete { .. }]),
+            "it answers for the old group"
+        );
+        it.seats[1].seen.as_mut().unwrap().leaving = true;
+        assert_eq!(follow(&it, &new()).steps, []);
+        says(&mut it, 1, |r| r.adopt(&new()));
+        let out = follow(&it, &new());
+        assert!(matches!(out.steps[..], [Step::Annotate { to: None, .. }]));
+        assert_eq!(out.notes[0].reason, Reason::DataLoss);
+        assert!(out.notes[0].warning);
+    }
+
+    #[test]
+    fn it_is_refused_while_the_group_can_help_itself_or_the_survivor_cannot() {
+        type Edit = fn(&mut GroupSeen);
+        let table: [(&str, Edit); 4] = [
+            ("is master and serves", |g| says(g, 1, |r| r.reigns(4, 1))),
+            ("no sound member", |g| {
+                says(g, 1, |r| r.log_state = "needsRepair".into())
+            }),
+            ("no sound member", |g| {
+                says(g, 1, |r| r.adopt(&founding("g0", 3)))
+            }),
+            ("a majority answers", |g| {
+                says(g, 0, |r| r.adopt(&founding("g1", 3)))
+            }),
+        ];
+        for (why, edit) in table {
+            let mut it = lost();
+            edit(&mut it);
+            let out = follow(&it, &founding("g1", 3));
+            assert_eq!(out.steps, [], "{why}");
+            let (reason, text) = out.problem.unwrap();
+            assert_eq!(reason, Reason::WishRefused);
+            assert!(text.contains(why), "{text}");
+        }
+        assert_eq!(follow(&healthy(), &founding("g1", 3)).steps, []);
+        let other = founding("g9", 3);
+        assert!(
+            follow(&lost(), &other)
+                .problem
+                .unwrap()
+                .1
+                .contains("the group's id is g9")
+        );
+    }
+
+    #[test]
+    fn a_wish_has_three_parts() {
+        for text in ["a/orders-a-1", "a//g1", "a/b/c/d", ""] {
+            assert_eq!(Wish::read(text), None, "{text}");
+        }
+    }
+}

@@ -79,6 +79,8 @@ struct World {
     elected: BTreeMap<String, Founding>,
     drawn: u32,
     faults: u32,
+    /// Foundings that a person gave up.
+    wished: BTreeSet<String>,
     /// Foundings that the operator dropped by itself.
     dropped: BTreeSet<String>,
     /// What each operator still has to do of its last decision.
@@ -98,6 +100,7 @@ impl World {
             elected: BTreeMap::new(),
             drawn: 0,
             faults: 0,
+            wished: BTreeSet::new(),
             dropped: BTreeSet::new(),
             todo: [vec![], vec![]],
             seen: Seen::default(),
@@ -262,6 +265,7 @@ impl World {
             && self.api.wish.is_none()
         {
             self.change(|api| api.wish = Some(format!("a/{}", founding.id)));
+            self.wished.insert(founding.id);
         }
     }
 
@@ -355,15 +359,14 @@ impl World {
         }
         let step = self.todo[who].remove(0);
         let known = self.known();
-        let wished = self.api.wish.is_some() || self.api.begun.is_some();
         if !self.apply(step.clone()) {
             self.todo[who].clear();
         }
-        let lost: Vec<&String> = known
-            .iter()
-            .filter(|id| !self.known().contains(*id))
-            .collect();
-        assert!(wished || lost.is_empty(), "{step:?} made {lost:?} unknown");
+        let now = self.known();
+        let mut lost = known
+            .difference(&now)
+            .filter(|id| !self.wished.contains(*id));
+        assert_eq!(lost.next(), None, "{step:?} made it unknown");
     }
 
     /// Groups that had an election and that status or Lease name, or that have a volume in place.
@@ -394,8 +397,7 @@ impl World {
                     return false;
                 }
                 if let (Some(from), None) = (&from, &to)
-                    && self.api.wish.is_none()
-                    && self.api.begun.is_none()
+                    && !self.wished.contains(&from.id)
                 {
                     assert!(
                         !self.elected.contains_key(&from.id),
