@@ -139,6 +139,8 @@ e2e-build:
 	cargo build --locked --release -p tandemmq --features next-format
 	cp --remove-destination $(BROKER) $(BROKER)-next
 	cargo build --locked --release -p tandemmq
+	@tools/test-binary $(BROKER)-tests -p tandemmq --bin tandemmq
+	@tools/test-binary $(BROKER)-operator-tests -p tandemmq-operator --test api_server
 	@# One after the other: built together, their features would be united.
 	cargo build --locked --release -p tandemmq-operator
 	cargo build --locked --release -p e2e

@@ -209,14 +209,19 @@ impl<'a> Stage<'a> {
         self.run.cluster.container(namespace, pod, "broker")?.kill()
     }
 
+    /// The operator's pod.
+    pub fn operator_pod(&self) -> Result<String> {
+        let selector = "--selector=app.kubernetes.io/name=tandemmq-operator";
+        let pods = self.run.cluster.get(&["pods", "--namespace", product::NAMESPACE, selector])?;
+        let pod = pods["items"][0]["metadata"]["name"].as_str();
+        pod.map(str::to_owned).context("no operator runs")
+    }
+
     /// SIGKILL to the operator's process.
     pub fn kill_operator(&self) -> Result<()> {
-        let pods = self.run.cluster.get(&[
-            "pods", "--namespace", product::NAMESPACE, "--selector=app.kubernetes.io/name=tandemmq-operator",
-        ])?;
-        let pod = pods["items"][0]["metadata"]["name"].as_str().context("no operator runs")?;
+        let pod = self.operator_pod()?;
         self.wait("the operator's container", OPERATOR_MAX, || {
-            let found = self.run.cluster.container(product::NAMESPACE, pod, "operator");
+            let found = self.run.cluster.container(product::NAMESPACE, &pod, "operator");
             Ok(found.ok())
         })?
         .kill()
@@ -249,11 +254,16 @@ impl<'a> Stage<'a> {
         })
     }
 
+    /// A node takes no new pods.
+    pub fn cordon(&self, node: u32) -> Result<Cordon<'a>> {
+        let node = format!("node-{node}");
+        self.run.cluster.kubectl(&["cordon", &node])?;
+        Ok(Cordon { stage: *self, node })
+    }
+
     /// Deletes a pod and keeps its node from taking it back: its volume lies there.
     pub fn hold_down(&self, namespace: &str, pod: &str) -> Result<Cordon<'a>> {
-        let node = format!("node-{}", self.run.cluster.node_of(namespace, pod)?);
-        self.run.cluster.kubectl(&["cordon", &node])?;
-        let held = Cordon { stage: *self, node };
+        let held = self.cordon(self.run.cluster.node_of(namespace, pod)?)?;
         self.kubectl(namespace, &["delete", "pod", pod, "--wait=false"])?;
         Ok(held)
     }

@@ -122,11 +122,39 @@ impl Hands {
             body["metadata"]["uid"] = uid.into();
             params = params.force();
         }
-        let patch = Patch::Apply(&body);
-        let api = self.api(child.kind);
-        let call = api.patch(&child.name, &params, &patch);
-        self.call("apply", child.kind, &child.name, call).await?;
+        match self.apply_once(child, &body, &params).await {
+            Err(Failure::Refused { .. }) if uid.is_some() => {
+                // Somebody's entry of a list that is merged by key may contradict ours: a Service whose
+                // port was given another number has two of one name then. Ours replace the lists.
+                self.replace_lists(child, &body).await?;
+                self.apply_once(child, &body, &params).await?;
+            }
+            done => done?,
+        }
         tracing::info!(cluster = %self.key, kind = ?child.kind, name = child.name, "applied");
+        Ok(())
+    }
+
+    async fn apply_once(
+        &self,
+        child: &Child,
+        body: &Value,
+        params: &PatchParams,
+    ) -> Result<(), Failure> {
+        let (patch, api) = (Patch::Apply(body), self.api(child.kind));
+        let call = api.patch(&child.name, params, &patch);
+        self.call("apply", child.kind, &child.name, call).await?;
+        Ok(())
+    }
+
+    async fn replace_lists(&self, child: &Child, body: &Value) -> Result<(), Failure> {
+        let (patch, api) = (Patch::Merge(body), self.api(child.kind));
+        let params = PatchParams {
+            field_manager: Some(MANAGER.into()),
+            ..PatchParams::default()
+        };
+        let call = api.patch(&child.name, &params, &patch);
+        self.call("patch", child.kind, &child.name, call).await?;
         Ok(())
     }
 

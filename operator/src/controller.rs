@@ -39,6 +39,8 @@ const FIGURES: Duration = Duration::from_secs(10);
 /// An object of that name that is not ours is read again so often.
 const FOREIGN: Duration = Duration::from_secs(10);
 
+mod unreadable;
+
 /// What all workers share.
 pub struct Context {
     /// The API server.
@@ -60,18 +62,21 @@ pub async fn run(context: Arc<Context>, mut changed: mpsc::UnboundedReceiver<Key
     let mut workers: HashMap<Key, (Arc<Notify>, JoinHandle<()>)> = HashMap::new();
     let mut sweep = tokio::time::interval(TICK);
     loop {
-        let keys = tokio::select! {
+        let woken = tokio::select! {
             key = changed.recv() => match key {
-                Some(key) => vec![key],
+                Some(key) => Some(key),
                 None => return,
             },
-            _ = sweep.tick() => context.stores.clusters(),
+            _ = sweep.tick() => None,
         };
         workers.retain(|_, (_, task)| !task.is_finished());
-        for key in keys {
-            if let Some((wake, _)) = workers.get(&key) {
-                wake.notify_one();
-            } else if context.stores.cluster(&key).is_some() {
+        if let Some((wake, _)) = woken.as_ref().and_then(|key| workers.get(key)) {
+            wake.notify_one();
+        }
+        // Each worker looks by itself; the sweep only finds clusters that have none.
+        let found = woken.map_or_else(|| context.stores.clusters(), |key| vec![key]);
+        for key in found {
+            if !workers.contains_key(&key) && context.stores.cluster(&key).is_some() {
                 let wake = Arc::new(Notify::new());
                 let task = tokio::spawn(work(context.clone(), key.clone(), wake.clone()));
                 workers.insert(key, (wake, task));
@@ -86,12 +91,17 @@ async fn work(context: Arc<Context>, key: Key, wake: Arc<Notify>) {
     tracing::info!(cluster = %key, "looked after");
     let mut memory = Memory::default();
     let mut next = Instant::now();
-    while let Some(cluster) = context.stores.cluster(&key) {
+    while let Some(object) = context.stores.cluster(&key) {
         let start = Instant::now();
         // An object that is being deleted is its children's garbage collection: nothing to do.
-        if cluster.metadata.deletion_timestamp.is_none() {
-            let mut turn = Turn::new(&context, &key, &mut memory, cluster);
-            let ok = turn.run().await;
+        if object.metadata.deletion_timestamp.is_none() {
+            let ok = match unreadable::read(&object) {
+                Ok(cluster) => {
+                    let mut turn = Turn::new(&context, &key, &mut memory, Arc::new(cluster));
+                    turn.run().await
+                }
+                Err(why) => unreadable::tell(&context.client, &object, &why).await,
+            };
             context.metrics.reconciled(start.elapsed(), ok);
         }
         next = (next + TICK).max(start + CALM);

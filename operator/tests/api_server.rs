@@ -20,7 +20,9 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret, Service};
 use k8s_openapi::api::events::v1::Event;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{
+    ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams,
+};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, ResourceExt};
 use serde_json::{Value, json};
@@ -180,8 +182,27 @@ async fn children_appear_at_any_crash_drift_is_put_back_and_foreign_objects_stay
         .create(&PostParams::default(), &foreign)
         .await
         .unwrap();
+    // One that nobody can read must not keep the others from being seen.
+    let broken: DynamicObject = serde_json::from_value(json!({
+        "apiVersion": "tandemmq.io/v1alpha1", "kind": "BrokerCluster", "metadata": {"name": "broken"},
+        "spec": {"groups": [{"name": "a",
+            "placement": {"tolerations": [{"tolerationSeconds": "soon"}]}}]}
+    }))
+    .unwrap();
+    let kind = ApiResource::erase::<BrokerCluster>(&());
+    let raw: Api<DynamicObject> = Api::namespaced_with(bed.client.clone(), &bed.namespace, &kind);
+    raw.create(&PostParams::default(), &broken).await.unwrap();
     bed.apply_orders().await;
     bed.start();
+    eventually("a spec that cannot be read is reported", async || {
+        let found = raw.get("broken").await.unwrap();
+        let reason = found
+            .data
+            .pointer("/status/conditions/0/reason")?
+            .as_str()?;
+        (reason == "InvalidSpec").then_some(())
+    })
+    .await;
     eventually("a taken name is reported", async || {
         (bed.condition("Ready").await.1 == "NameTaken").then_some(())
     })

@@ -5,6 +5,7 @@ pub mod faults;
 pub mod founding;
 pub mod lifecycle;
 pub mod machine;
+pub mod measure;
 pub mod refusals;
 
 use crate::scenario::Scenario;
@@ -17,6 +18,7 @@ pub const ALL: &[Scenario] = &[
     chart::CHART,
     chart::HELM_TEST,
     chart::UNINSTALLED,
+    measure::SUITES,
     lifecycle::READY,
     refusals::WRONG_SPECS,
     refusals::LEAST_RIGHTS,
@@ -35,4 +37,6 @@ pub const ALL: &[Scenario] = &[
     lifecycle::NEIGHBOURS,
     founding::STUCK,
     founding::UNDER_FIRE,
+    measure::FIGURES,
+    measure::FIFTY,
 ];

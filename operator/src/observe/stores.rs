@@ -1,5 +1,8 @@
 //! Copies of what the API server holds, kept by watches: looking at them costs no request.
 //!
+//! BrokerClusters are kept as they come: one that cannot be read (the schema leaves parts of a pod
+//! open) must not keep the others from being seen.
+//!
 //! Watched is what carries the operator's label. A change tells the loop which cluster to look at;
 //! a renewal of a Lease, every two seconds for each group, does not.
 
@@ -8,7 +11,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::api::DynamicObject;
+use kube::api::{ApiResource, DynamicObject};
 use kube::runtime::reflector::{ObjectRef, Store, store::Writer};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -25,7 +28,7 @@ pub type Key = ObjectRef<BrokerCluster>;
 
 /// The stores of all watched namespaces.
 pub struct Stores {
-    clusters: Vec<Store<BrokerCluster>>,
+    clusters: Vec<Store<DynamicObject>>,
     objects: HashMap<Kind, Vec<Store<DynamicObject>>>,
 }
 
@@ -72,13 +75,16 @@ impl Stores {
     #[must_use]
     pub fn clusters(&self) -> Vec<Key> {
         let all = self.clusters.iter().flat_map(Store::state);
-        all.map(|c| ObjectRef::from_obj(&*c)).collect()
+        all.map(|c| key_of(&c)).collect()
     }
 
-    /// One BrokerCluster.
+    /// One BrokerCluster, as it came.
     #[must_use]
-    pub fn cluster(&self, key: &Key) -> Option<Arc<BrokerCluster>> {
-        self.clusters.iter().find_map(|store| store.get(key))
+    pub fn cluster(&self, key: &Key) -> Option<Arc<DynamicObject>> {
+        let resource = ApiResource::erase::<BrokerCluster>(&());
+        let mut same = ObjectRef::new_with(&key.name, resource);
+        same.namespace.clone_from(&key.namespace);
+        self.clusters.iter().find_map(|store| store.get(&same))
     }
 
     /// All objects with the label of a cluster.
@@ -103,16 +109,23 @@ impl Stores {
     }
 }
 
+fn key_of(cluster: &DynamicObject) -> Key {
+    let mut key = ObjectRef::new(&cluster.name_any());
+    key.namespace = cluster.namespace();
+    key
+}
+
 fn watch_clusters(
     client: &Client,
     scope: Option<&str>,
     changed: mpsc::UnboundedSender<Key>,
-) -> Store<BrokerCluster> {
-    let api: Api<BrokerCluster> = match scope {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
+) -> Store<DynamicObject> {
+    let resource = ApiResource::erase::<BrokerCluster>(&());
+    let api: Api<DynamicObject> = match scope {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
     };
-    let writer = Writer::default();
+    let writer = Writer::new(resource);
     let store = writer.as_reader();
     let mut stream = watcher(api, watcher::Config::default())
         .default_backoff()
@@ -123,10 +136,10 @@ fn watch_clusters(
     tokio::spawn(async move {
         loop {
             match stream.try_next().await {
-                Ok(Some(cluster)) => drop(changed.send(ObjectRef::from_obj(&cluster))),
+                Ok(Some(cluster)) => drop(changed.send(key_of(&cluster))),
                 Ok(None) => return,
                 Err(error) => {
-                    tracing::warn!(%error, "BrokerClusters are not watched; trying again")
+                    tracing::warn!(%error, "BrokerClusters are not watched; trying again");
                 }
             }
         }
