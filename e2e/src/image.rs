@@ -116,3 +116,178 @@ fn packer() -> Result<String> {
 fn sum(file: &Path) -> Result<String> {
     run::output(Command::new("sha256sum").arg(file))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    const NAME: &str = "example.org/broker:1";
+
+    /// The root of this test program, as that of a broker would be made, and its archive.
+    struct Packed {
+        folder: PathBuf,
+        program: String,
+    }
+
+    impl Packed {
+        fn new(test: &str) -> Self {
+            let folder =
+                std::env::temp_dir().join(format!("e2e-image-{test}-{}", std::process::id()));
+            fs::create_dir_all(&folder).unwrap();
+            let this = std::env::current_exe().unwrap();
+            let program = this.file_name().unwrap().to_string_lossy().into_owned();
+            let packed = Self { folder, program };
+            let script = tree().join("tools/rootfs.sh");
+            run::output(Command::new(script).arg(&this).arg(packed.root())).unwrap();
+            pack(
+                &packed.root(),
+                &packed.archive(),
+                NAME,
+                &packed.entrypoint(),
+            )
+            .unwrap();
+            packed
+        }
+
+        fn root(&self) -> PathBuf {
+            self.folder.join("root")
+        }
+
+        fn archive(&self) -> PathBuf {
+            self.folder.join("image.tar")
+        }
+
+        fn entrypoint(&self) -> String {
+            format!("/usr/bin/{}", self.program)
+        }
+
+        /// A file of the archive, unpacked beside it.
+        fn member(&self, name: &str) -> PathBuf {
+            let to = self.folder.join("layout");
+            fs::create_dir_all(&to).unwrap();
+            run::output(
+                Command::new("tar")
+                    .arg("-xf")
+                    .arg(self.archive())
+                    .arg("-C")
+                    .arg(&to),
+            )
+            .unwrap();
+            to.join(name)
+        }
+
+        /// The blob that a descriptor names, after a look at its digest and size.
+        fn blob(&self, descriptor: &Value) -> PathBuf {
+            let digest = descriptor["digest"].as_str().unwrap();
+            let hex = digest.strip_prefix("sha256:").unwrap();
+            let file = self.member(&format!("blobs/sha256/{hex}"));
+            assert_eq!(sum(&file).unwrap().split(' ').next(), Some(hex));
+            assert_eq!(descriptor["size"], fs::metadata(&file).unwrap().len());
+            file
+        }
+
+        fn json(&self, file: &Path) -> Value {
+            serde_json::from_slice(&fs::read(file).unwrap()).unwrap()
+        }
+    }
+
+    impl Drop for Packed {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.folder);
+        }
+    }
+
+    #[test]
+    fn the_same_folder_gives_the_same_bytes() {
+        let packed = Packed::new("same");
+        let once = fs::read(packed.archive()).unwrap();
+        // Another time of every file, another order of making them.
+        let copy = packed.folder.join("copy");
+        run::output(Command::new("cp").arg("-r").arg(packed.root()).arg(&copy)).unwrap();
+        run::output(
+            Command::new("touch")
+                .arg("-d")
+                .arg("2001-01-01")
+                .arg(copy.join("etc/passwd")),
+        )
+        .unwrap();
+        let again = packed.folder.join("again.tar");
+        fs::set_permissions(copy.join("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
+        pack(&copy, &again, NAME, &packed.entrypoint()).unwrap();
+        assert!(once == fs::read(&again).unwrap());
+        fs::write(copy.join("etc/passwd"), "other").unwrap();
+        pack(&copy, &again, NAME, &packed.entrypoint()).unwrap();
+        assert!(once != fs::read(&again).unwrap());
+    }
+
+    #[test]
+    fn every_part_of_an_image_is_found_by_its_digest() {
+        let packed = Packed::new("digest");
+        let layout = packed.json(&packed.member("oci-layout"));
+        assert_eq!(layout["imageLayoutVersion"], "1.0.0");
+        let index = packed.json(&packed.member("index.json"));
+        let named = &index["manifests"][0];
+        assert_eq!(named["annotations"]["io.containerd.image.name"], NAME);
+        let manifest = packed.json(&packed.blob(named));
+        let config = packed.json(&packed.blob(&manifest["config"]));
+        assert_eq!(config["config"]["User"], "10001:10001");
+        assert_eq!(
+            config["config"]["Entrypoint"][0],
+            packed.entrypoint().as_str()
+        );
+        packed.blob(&manifest["layers"][0]);
+        // The layer is not compressed, so its two digests are one.
+        assert_eq!(
+            config["rootfs"]["diff_ids"][0],
+            manifest["layers"][0]["digest"]
+        );
+    }
+
+    #[test]
+    fn a_root_holds_the_program_its_libraries_and_names_and_no_shell() {
+        let packed = Packed::new("root");
+        let listed = run::output(
+            Command::new("find")
+                .arg(packed.root())
+                .args(["!", "-type", "d", "-printf", "%P\n"]),
+        )
+        .unwrap();
+        let (libraries, others): (BTreeSet<&str>, BTreeSet<&str>) =
+            listed.lines().partition(|file| file.contains(".so"));
+        let program = format!("usr/bin/{}", packed.program);
+        let expected = [
+            "etc/group",
+            "etc/nsswitch.conf",
+            "etc/passwd",
+            program.as_str(),
+        ];
+        assert_eq!(others, BTreeSet::from(expected));
+        for part in ["libc.so", "libnss_files", "libnss_dns", "ld-linux"] {
+            assert!(
+                libraries.iter().any(|l| l.contains(part)),
+                "{part}: {libraries:?}"
+            );
+        }
+        // It is whole: the program runs with nothing but this. `--list` of a test program ends at once.
+        let loader = libraries.iter().find(|l| l.contains("ld-linux")).unwrap();
+        let folders: BTreeSet<String> = libraries
+            .iter()
+            .filter_map(|l| {
+                packed
+                    .root()
+                    .join(l)
+                    .parent()
+                    .map(|f| f.display().to_string())
+            })
+            .collect();
+        let path: Vec<String> = folders.into_iter().collect();
+        let mut command = Command::new(packed.root().join(loader));
+        command.args(["--inhibit-cache", "--library-path", &path.join(":")]);
+        let said = run::output(command.arg(packed.root().join(&program)).arg("--list")).unwrap();
+        assert!(said.contains(": test"), "{said}");
+    }
+}

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tracing_subscriber::EnvFilter;
 
 use crate::api::BrokerCluster;
+use crate::check::Check;
 use crate::controller::{self, Context};
 use crate::crd;
 use crate::events::Events;
@@ -40,6 +41,8 @@ enum Command {
     Crd,
     /// Looks after BrokerClusters.
     Run(Run),
+    /// Tells whether an installation is whole: operator, kind and rules. Changes nothing.
+    Check(Check),
 }
 
 /// Options of `run`.
@@ -95,6 +98,10 @@ impl Cli {
                 init_logs(run.log_format);
                 let runtime = tokio::runtime::Runtime::new().context("no runtime")?;
                 runtime.block_on(run.serve())
+            }
+            Command::Check(check) => {
+                let runtime = tokio::runtime::Runtime::new().context("no runtime")?;
+                runtime.block_on(async { check.run(client().await?).await })
             }
         }
     }

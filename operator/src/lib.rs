@@ -9,6 +9,7 @@
 
 pub mod api;
 pub mod apply;
+pub mod check;
 pub mod cli;
 pub mod controller;
 pub mod crd;

@@ -1,5 +1,6 @@
 //! All scenarios, in the order in which they run.
 
+pub mod chart;
 pub mod faults;
 pub mod founding;
 pub mod lifecycle;
@@ -14,6 +15,9 @@ pub const ALL: &[Scenario] = &[
     machine::VOLUMES,
     machine::NODE_LOST,
     machine::CONTROL_PLANE_LOST,
+    chart::CHART,
+    chart::HELM_TEST,
+    chart::UNINSTALLED,
     measure::SUITES,
     lifecycle::READY,
     refusals::WRONG_SPECS,
