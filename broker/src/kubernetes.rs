@@ -13,7 +13,7 @@ mod recovery;
 mod role_label;
 mod volume;
 
-pub(crate) use client::Kube;
+pub(crate) use client::{Kube, runtime};
 pub(crate) use lease::KubeLease;
 pub(crate) use lease_content::FoundingText;
 pub(crate) use recovery::{Wish, read_wish};

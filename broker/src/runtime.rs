@@ -46,6 +46,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use crate::config::Config;
+use crate::kubernetes;
 
 /// What still runs after the node task has ended is given this long: threads in a system call.
 const LEFTOVERS_MAX: Duration = Duration::from_millis(200);
@@ -58,8 +59,14 @@ pub(crate) fn serve(config: Config, stdin: Stdin) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the async runtime")?;
-    let result = runtime.block_on(start::run(config, stdin));
+    let kube = config.kubernetes.as_ref().map(|_| kubernetes::runtime());
+    let kube = kube.transpose()?;
+    let handle = kube.as_ref().map(|kube| kube.handle().clone());
+    let result = runtime.block_on(start::run(config, stdin, handle));
     runtime.shutdown_timeout(LEFTOVERS_MAX);
+    if let Some(kube) = kube {
+        kube.shutdown_timeout(LEFTOVERS_MAX);
+    }
     result
 }
 

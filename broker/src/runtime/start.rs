@@ -19,6 +19,7 @@ use tandemmq_journal::{DiskWorker, Reader};
 use tandemmq_model::{BootNonce, Time};
 use tandemmq_wire::{Authenticator, Limits, SessionConfig};
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::clock;
@@ -68,7 +69,11 @@ struct Files {
 }
 
 /// Runs one broker to its end.
-pub(super) async fn run(config: Config, stdin: Stdin) -> anyhow::Result<()> {
+pub(super) async fn run(
+    config: Config,
+    stdin: Stdin,
+    kube_thread: Option<Handle>,
+) -> anyhow::Result<()> {
     let started = clock::boot();
     let limit = Duration::from_millis(config.timing.handover_max_ms) + SHUTDOWN_MARGIN;
     let mut shutdown = Shutdown::new(stdin, limit).context("cannot catch signals")?;
@@ -76,11 +81,10 @@ pub(super) async fn run(config: Config, stdin: Stdin) -> anyhow::Result<()> {
     let bound = bind(&config).await?;
     let metrics = Arc::new(Metrics::new());
     let files = read_files(&config, &metrics)?;
-    let kube = config
-        .kubernetes
-        .as_ref()
-        .map(Kube::in_cluster)
-        .transpose()?;
+    let kube = match (&config.kubernetes, kube_thread) {
+        (Some(at), Some(thread)) => Some(Kube::in_cluster(at, thread)?),
+        _ => None,
+    };
     let labelled = kube.as_ref().map(|_| Labelled::default());
     let (publisher, status) = Publisher::new(Arc::clone(&metrics));
     let starting = Starting::default();

@@ -236,14 +236,15 @@ impl Look<'_> {
         }
     }
 
-    /// The state with the time since when it has been so. Stuck is a wait that took too long.
+    /// The state with the time since when it has been so. Stuck is a wait that took too long, and a
+    /// wait for one pod and then for another is one wait: nothing was replaced meanwhile.
     fn state(&self, phase: RollPhase, pod: Option<&str>, reason: &str) -> RollStatus {
         let same = self.before.filter(|b| {
             let was = match b.phase {
                 RollPhase::Stuck => RollPhase::Waiting,
                 other => other,
             };
-            was == phase && b.pod.as_deref() == pod
+            was == phase && (phase == RollPhase::Waiting || b.pod.as_deref() == pod)
         });
         RollStatus {
             revision: self.target.clone(),

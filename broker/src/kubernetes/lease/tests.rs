@@ -14,6 +14,7 @@ use tandemmq_cluster::lease::contract::{Bench, Fault, check};
 use tower::{BoxError, Layer, Service};
 
 use super::*;
+use crate::kubernetes::runtime;
 
 /// Breaks calls of all clients that it wraps.
 #[derive(Clone)]
@@ -72,6 +73,8 @@ where
 
 /// One Lease of a real API server.
 struct ApiServer {
+    /// Lives as long as the clients.
+    _runtime: tokio::runtime::Runtime,
     kube: Kube,
     broken: Kube,
     fault: Arc<Mutex<Fault>>,
@@ -80,12 +83,16 @@ struct ApiServer {
 
 impl ApiServer {
     fn new(kubeconfig: &str) -> Self {
-        let kube = connect(kubeconfig);
+        let runtime = runtime().unwrap();
+        let connect = || {
+            let config = runtime.block_on(config_of(kubeconfig));
+            Kube::new(config, "default", runtime.handle().clone()).unwrap()
+        };
+        let (kube, mut broken) = (connect(), connect());
         let fault = Arc::new(Mutex::new(Fault::None));
-        let mut broken = connect(kubeconfig);
-        broken.client =
-            broken.wait(async { faulty_client(kubeconfig, Faults(Arc::clone(&fault))).await });
+        broken.client = runtime.block_on(faulty_client(kubeconfig, Faults(Arc::clone(&fault))));
         Self {
+            _runtime: runtime,
             kube,
             broken,
             fault,
@@ -102,12 +109,6 @@ async fn config_of(kubeconfig: &str) -> kube::Config {
         .unwrap();
     config.default_retry = false;
     config
-}
-
-fn connect(kubeconfig: &str) -> Kube {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let config = runtime.block_on(config_of(kubeconfig));
-    Kube::new(config, "default").unwrap()
 }
 
 async fn faulty_client(kubeconfig: &str, faults: Faults) -> Client {
