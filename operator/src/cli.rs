@@ -185,7 +185,8 @@ async fn client() -> anyhow::Result<Client> {
     Ok(Client::try_from(config)?)
 }
 
-/// Until the API server answers for our kind.
+/// Until the API server answers for our kind. Only metadata: one whose spec cannot be read must not
+/// make the operator unready.
 async fn until_served(client: Client, namespaces: Vec<String>, door: Door) {
     let api: Api<BrokerCluster> = match namespaces.first() {
         Some(namespace) => Api::namespaced(client, namespace),
@@ -193,7 +194,7 @@ async fn until_served(client: Client, namespaces: Vec<String>, door: Door) {
     };
     let mut told = false;
     loop {
-        match api.list(&ListParams::default().limit(1)).await {
+        match api.list_metadata(&ListParams::default().limit(1)).await {
             Ok(_) => {
                 door.served.store(true, Ordering::Relaxed);
                 return;

@@ -203,6 +203,12 @@ async fn children_appear_at_any_crash_drift_is_put_back_and_foreign_objects_stay
         (reason == "InvalidSpec").then_some(())
     })
     .await;
+    eventually("the operator is ready all the same", async || {
+        let url = format!("http://{}/readyz", bed.door);
+        let answer = reqwest::get(url).await.ok()?;
+        answer.status().is_success().then_some(())
+    })
+    .await;
     eventually("a taken name is reported", async || {
         (bed.condition("Ready").await.1 == "NameTaken").then_some(())
     })
