@@ -83,7 +83,7 @@ impl Starting {
     fn page(&self) -> Response {
         let waiting = self.0.lock().expect("nobody panics with it").clone();
         let (reason, message) =
-            waiting.unwrap_or(("Starting", "the journal is being read".to_owned()));
+            waiting.unwrap_or_else(|| ("Starting", "the journal is being read".to_owned()));
         let page = Json(serde_json::json!({ "reason": reason, "message": message }));
         (StatusCode::SERVICE_UNAVAILABLE, page).into_response()
     }

@@ -498,10 +498,21 @@ fn every_source_is_crates_io() {
 #[test]
 fn nothing_links_ring_or_openssl() {
     // The metadata also names what a feature that is off would link; the tree does not.
-    let tree = cargo(&["tree", "--locked", "--workspace", "--edges=normal", "--prefix=none"]);
-    let names = tree.lines().filter_map(|line| line.split_whitespace().next());
+    let tree = cargo(&[
+        "tree",
+        "--locked",
+        "--workspace",
+        "--edges=normal",
+        "--prefix=none",
+    ]);
+    let names = tree
+        .lines()
+        .filter_map(|line| line.split_whitespace().next());
     let names: BTreeSet<&str> = names.collect();
-    assert!(names.contains("rustls"), "the tree is not the one that is linked");
+    assert!(
+        names.contains("rustls"),
+        "the tree is not the one that is linked"
+    );
     // openssl-probe only knows where systems keep their certificates.
     let linked = names.iter().filter(|name| {
         matches!(**name, "ring" | "native-tls")

@@ -86,7 +86,10 @@ impl Load {
         writeln!(commands, "{command}").context("the load has ended by itself")?;
         let mut line = String::new();
         self.answers.read_line(&mut line)?;
-        ensure!(!line.is_empty(), "the load ended by itself at \"{command}\"");
+        ensure!(
+            !line.is_empty(),
+            "the load ended by itself at \"{command}\""
+        );
         serde_json::from_str(&line)
             .with_context(|| format!("the load answered \"{command}\" with {}", line.trim()))
     }
@@ -101,7 +104,9 @@ impl Load {
         let Progress { ok, counts } =
             self.ask(&format!("progress {messages} {}", within.as_secs()))?;
         if !ok {
-            bail!("within {within:?} clients did not get {messages} more receipts and messages: {counts:?}");
+            bail!(
+                "within {within:?} clients did not get {messages} more receipts and messages: {counts:?}"
+            );
         }
         Ok(counts)
     }

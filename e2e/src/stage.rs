@@ -111,7 +111,14 @@ impl<'a> Stage<'a> {
 
     /// A merge patch of a BrokerCluster.
     pub fn patch(&self, group: &GroupRef, patch: &str) -> Result<()> {
-        let words = ["patch", "brokercluster", &group.cluster, "--type=merge", "--patch", patch];
+        let words = [
+            "patch",
+            "brokercluster",
+            &group.cluster,
+            "--type=merge",
+            "--patch",
+            patch,
+        ];
         self.kubectl(&group.namespace, &words).map(drop)
     }
 
@@ -124,7 +131,10 @@ impl<'a> Stage<'a> {
 
     /// Makes a namespace if it is not there.
     pub fn ensure_namespace(&self, name: &str) -> Result<()> {
-        let there = self.run.cluster.kubectl(&["get", "namespace", name, "--ignore-not-found"])?;
+        let there = self
+            .run
+            .cluster
+            .kubectl(&["get", "namespace", name, "--ignore-not-found"])?;
         if there.trim().is_empty() {
             self.run.cluster.kubectl(&["create", "namespace", name])?;
         }
@@ -143,7 +153,9 @@ impl<'a> Stage<'a> {
     /// A file with the cluster's login, for programs that take one.
     fn login(&self, group: &GroupRef, key: &str) -> Result<PathBuf> {
         let words = [
-            "get", "secret", &format!("{}-auth", group.cluster),
+            "get",
+            "secret",
+            &format!("{}-auth", group.cluster),
             &format!("--output=go-template={{{{index .data \"{key}\" | base64decode}}}}"),
         ];
         let text = self.kubectl(&group.namespace, &words)?;
@@ -153,7 +165,11 @@ impl<'a> Stage<'a> {
         // Nobody else may read a password, not even for a moment.
         let _ = fs::remove_file(&file);
         let mut options = fs::OpenOptions::new();
-        let mut open = options.write(true).create_new(true).mode(0o600).open(&file)?;
+        let mut open = options
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&file)?;
         std::io::Write::write_all(&mut open, text.as_bytes())?;
         Ok(file)
     }
@@ -162,22 +178,46 @@ impl<'a> Stage<'a> {
     pub fn load(&self, group: &GroupRef, addresses: &[String]) -> Result<Load> {
         let script = image::tree().join("e2e/clients/load.py");
         let mut command = self.run.cluster.python(&script)?;
-        command.args(addresses).arg("--login").arg(self.login(group, "users")?);
-        Load::new(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?)
+        command
+            .args(addresses)
+            .arg("--login")
+            .arg(self.login(group, "users")?);
+        Load::new(
+            command
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()?,
+        )
     }
 
     /// Clients on a node itself, of the broker at that address.
     pub fn load_on_node(&self, group: &GroupRef, node: u32, address: &str) -> Result<Load> {
         let script = image::tree().join("e2e/clients/load.py");
-        let mut command = self.run.cluster.node_command(node, crate::client::python()?)?;
-        command.arg(script).arg(address).arg("--login").arg(self.login(group, "users")?);
-        Load::new(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?)
+        let mut command = self
+            .run
+            .cluster
+            .node_command(node, crate::client::python()?)?;
+        command
+            .arg(script)
+            .arg(address)
+            .arg("--login")
+            .arg(self.login(group, "users")?);
+        Load::new(
+            command
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()?,
+        )
     }
 
     /// One of the broker's own tools, as a client of the group.
     pub fn tool(&self, group: &GroupRef, words: &[&str]) -> Result<String> {
         let this = std::env::current_exe()?.with_file_name("tandemmq");
-        let url: Vec<String> = group.headless().iter().map(|a| format!("tcp://{a}")).collect();
+        let url: Vec<String> = group
+            .headless()
+            .iter()
+            .map(|a| format!("tcp://{a}"))
+            .collect();
         let mut command = self.run.cluster.client_command(this)?;
         command
             .args(words)
@@ -198,7 +238,10 @@ impl<'a> Stage<'a> {
     pub fn say(&self, namespace: &str, pod: &str, port: u16, words: &[&str]) -> Result<String> {
         let script = image::tree().join("e2e/clients/say.py");
         let mut command = self.run.cluster.python(&script)?;
-        command.arg(self.pod_ip(namespace, pod)?).arg(port.to_string()).args(words);
+        command
+            .arg(self.pod_ip(namespace, pod)?)
+            .arg(port.to_string())
+            .args(words);
         run::output(&mut command)
     }
 
@@ -212,7 +255,10 @@ impl<'a> Stage<'a> {
     /// The operator's pod.
     pub fn operator_pod(&self) -> Result<String> {
         let selector = "--selector=app.kubernetes.io/name=tandemmq-operator";
-        let pods = self.run.cluster.get(&["pods", "--namespace", product::NAMESPACE, selector])?;
+        let pods = self
+            .run
+            .cluster
+            .get(&["pods", "--namespace", product::NAMESPACE, selector])?;
         let pod = pods["items"][0]["metadata"]["name"].as_str();
         pod.map(str::to_owned).context("no operator runs")
     }
@@ -221,7 +267,10 @@ impl<'a> Stage<'a> {
     pub fn kill_operator(&self) -> Result<()> {
         let pod = self.operator_pod()?;
         self.wait("the operator's container", OPERATOR_MAX, || {
-            let found = self.run.cluster.container(product::NAMESPACE, &pod, "operator");
+            let found = self
+                .run
+                .cluster
+                .container(product::NAMESPACE, &pod, "operator");
             Ok(found.ok())
         })?
         .kill()
@@ -230,11 +279,18 @@ impl<'a> Stage<'a> {
     /// So many operators.
     pub fn scale_operator(&self, replicas: u32) -> Result<()> {
         let count = format!("--replicas={replicas}");
-        self.kubectl(product::NAMESPACE, &["scale", "deployment", "tandemmq-operator", &count])?;
+        self.kubectl(
+            product::NAMESPACE,
+            &["scale", "deployment", "tandemmq-operator", &count],
+        )?;
         self.wait("the operators", OPERATOR_MAX, || {
             let words = ["--namespace", product::NAMESPACE];
-            let pods = self.run.cluster.get(&["pods", words[0], words[1],
-                "--selector=app.kubernetes.io/name=tandemmq-operator"])?;
+            let pods = self.run.cluster.get(&[
+                "pods",
+                words[0],
+                words[1],
+                "--selector=app.kubernetes.io/name=tandemmq-operator",
+            ])?;
             let running = pods["items"].as_array().map_or(0, Vec::len);
             Ok((running == replicas as usize).then_some(()))
         })
@@ -249,7 +305,10 @@ impl<'a> Stage<'a> {
     pub fn start_api_server(&self) -> Result<()> {
         self.run.cluster.start(Program::ApiServer)?;
         self.wait("the API server", OPERATOR_MAX, || {
-            let ready = self.run.cluster.kubectl_raw(&["get", "--raw", "/readyz"], None)?;
+            let ready = self
+                .run
+                .cluster
+                .kubectl_raw(&["get", "--raw", "/readyz"], None)?;
             Ok(ready.status.success().then_some(()))
         })
     }

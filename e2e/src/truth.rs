@@ -49,7 +49,9 @@ impl GroupRef {
 
     /// All pods' names.
     pub fn pods(&self) -> Vec<String> {
-        (0..self.replicas).map(|ordinal| self.pod(ordinal)).collect()
+        (0..self.replicas)
+            .map(|ordinal| self.pod(ordinal))
+            .collect()
     }
 
     /// The claim of a pod's volume.
@@ -164,7 +166,10 @@ fn disagreement(stage: &Stage<'_>, group: &GroupRef, master: &str) -> Result<Opt
         return Ok(Some(format!("MasterElected is {elected}")));
     }
     if condition(&cluster, "Available")["status"] != "True" {
-        return Ok(Some(format!("Available is {}", condition(&cluster, "Available"))));
+        return Ok(Some(format!(
+            "Available is {}",
+            condition(&cluster, "Available")
+        )));
     }
     let lease = stage
         .object(&group.namespace, "lease", &group.name())?

@@ -7,15 +7,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::figures::Times;
-use crate::load::{Load, Verdict};
-use crate::image::{BROKER, BROKER_AGAIN, BROKER_NEXT};
-use crate::stage::Stage;
 use super::lifecycle::make;
+use crate::figures::Times;
+use crate::image::{BROKER, BROKER_AGAIN, BROKER_NEXT};
+use crate::load::{Load, Verdict};
 use crate::scenario::{Run, Scenario};
-use crate::truth::{
-    GroupRef, TRUTH_MAX, check_truth, condition, wait_in_sync, wait_master,
-};
+use crate::stage::Stage;
+use crate::truth::{GroupRef, TRUTH_MAX, check_truth, condition, wait_in_sync, wait_master};
 
 /// Deadlines: many times what was measured, because test machines are slow and busy.
 const PROGRESS_MAX: Duration = Duration::from_secs(90);
@@ -30,30 +28,74 @@ const RATE_MIN: f64 = 300.0;
 macro_rules! scenario {
     ($name:ident, $run:ident, $title:literal, $claim:literal) => {
         /// See its claim.
-        pub const $name: Scenario = Scenario { name: $title, claim: $claim, run: $run };
+        pub const $name: Scenario = Scenario {
+            name: $title,
+            claim: $claim,
+            run: $run,
+        };
     };
 }
 
-scenario!(KILLED, master_killed, "master-killed",
-    "the master's process is killed again and again under load: nothing acknowledged is lost, the status tells the truth");
-scenario!(DELETED, master_deleted, "master-deleted",
-    "the master's pod is deleted: it hands over, nothing acknowledged is lost");
-scenario!(CUT_OFF, master_cut_off, "master-cut-off",
-    "the master's node loses its network for a minute: no receipt without a quorum, a client on that node is not served, the others go on");
-scenario!(API_AWAY, api_server_away, "api-server-away",
-    "the API server is away: no send fails, no connection is lost");
-scenario!(OPERATOR_KILLED, operator_killed, "operator-killed",
-    "the operator is killed while it puts objects back: brokers do not notice, everything is put back");
-scenario!(ROLLED, image_rolled, "image-rolled",
-    "a new image is rolled out, slaves first and the master last, without loss");
-scenario!(FORMAT_RAISED, format_raised, "format-raised",
-    "a version with a newer journal format is rolled out, and the way back stops at the first pod and says why");
-scenario!(MAJORITY_DOWN, majority_held_down, "majority-held-down",
-    "two of three are held down: clients are refused, Available=False names them, one back is service back");
-scenario!(VOLUMES_DELETED, volumes_deleted, "volumes-deleted",
-    "the volume of a slave and then that of the master is deleted under load: the member is rebuilt, nothing is lost");
-scenario!(OPERATOR_SCALED, operator_scaled, "operator-scaled",
-    "without an operator brokers elect, and one that comes back changes nothing");
+scenario!(
+    KILLED,
+    master_killed,
+    "master-killed",
+    "the master's process is killed again and again under load: nothing acknowledged is lost, the status tells the truth"
+);
+scenario!(
+    DELETED,
+    master_deleted,
+    "master-deleted",
+    "the master's pod is deleted: it hands over, nothing acknowledged is lost"
+);
+scenario!(
+    CUT_OFF,
+    master_cut_off,
+    "master-cut-off",
+    "the master's node loses its network for a minute: no receipt without a quorum, a client on that node is not served, the others go on"
+);
+scenario!(
+    API_AWAY,
+    api_server_away,
+    "api-server-away",
+    "the API server is away: no send fails, no connection is lost"
+);
+scenario!(
+    OPERATOR_KILLED,
+    operator_killed,
+    "operator-killed",
+    "the operator is killed while it puts objects back: brokers do not notice, everything is put back"
+);
+scenario!(
+    ROLLED,
+    image_rolled,
+    "image-rolled",
+    "a new image is rolled out, slaves first and the master last, without loss"
+);
+scenario!(
+    FORMAT_RAISED,
+    format_raised,
+    "format-raised",
+    "a version with a newer journal format is rolled out, and the way back stops at the first pod and says why"
+);
+scenario!(
+    MAJORITY_DOWN,
+    majority_held_down,
+    "majority-held-down",
+    "two of three are held down: clients are refused, Available=False names them, one back is service back"
+);
+scenario!(
+    VOLUMES_DELETED,
+    volumes_deleted,
+    "volumes-deleted",
+    "the volume of a slave and then that of the master is deleted under load: the member is rebuilt, nothing is lost"
+);
+scenario!(
+    OPERATOR_SCALED,
+    operator_scaled,
+    "operator-scaled",
+    "without an operator brokers elect, and one that comes back changes nothing"
+);
 
 /// The group that it happens to, made for this scenario.
 fn orders(stage: &Stage<'_>) -> Result<GroupRef> {
@@ -78,9 +120,7 @@ fn under_load(
     let (master, told) = check_truth(stage, group)?;
     stage.note(format!(
         "{} acknowledged, {} lost, {} delivered again; master {master}, told after {told:.1?}",
-        verdict.totals["acknowledged"],
-        verdict.totals["lost"],
-        verdict.totals["delivered again"],
+        verdict.totals["acknowledged"], verdict.totals["lost"], verdict.totals["delivered again"],
     ));
     Ok(verdict)
 }
@@ -127,7 +167,10 @@ fn master_deleted(run: &Run<'_>) -> Result<()> {
             wait_in_sync(stage, &group, SYNC_MAX)?;
             let master = wait_master(stage, &group, PROGRESS_MAX)?;
             load.mark()?;
-            stage.kubectl(&group.namespace, &["delete", "pod", &master, "--wait=false"])?;
+            stage.kubectl(
+                &group.namespace,
+                &["delete", "pod", &master, "--wait=false"],
+            )?;
             let changed = Instant::now();
             stage.wait("another master", PROGRESS_MAX, || {
                 Ok((wait_master(stage, &group, PROGRESS_MAX)? != master).then_some(()))
@@ -143,7 +186,9 @@ fn master_deleted(run: &Run<'_>) -> Result<()> {
         }
         Ok(())
     })?;
-    stage.note(format!("hand-over, longest time without a receipt: {times}"));
+    stage.note(format!(
+        "hand-over, longest time without a receipt: {times}"
+    ));
     Ok(())
 }
 
@@ -164,7 +209,9 @@ fn master_cut_off(run: &Run<'_>) -> Result<()> {
         stage.run.cluster.cut_off(node)?;
         let begun = Instant::now();
         let first = load.first_receipt(PROGRESS_MAX)?;
-        stage.note(format!("node {node} cut off, first receipt elsewhere after {first:.1?}"));
+        stage.note(format!(
+            "node {node} cut off, first receipt elsewhere after {first:.1?}"
+        ));
         std::thread::sleep(Duration::from_secs(15).saturating_sub(begun.elapsed()));
         let before = inside.counts()?;
         std::thread::sleep(away.saturating_sub(begun.elapsed()));
@@ -193,7 +240,10 @@ fn master_cut_off(run: &Run<'_>) -> Result<()> {
 /// The truth while one node is away: its pod cannot be asked.
 fn check_truth_without(stage: &Stage<'_>, group: &GroupRef, lost: &str) -> Result<Duration> {
     let (master, told) = check_truth(stage, group)?;
-    ensure!(master != lost, "{lost} is cut off and still called the master");
+    ensure!(
+        master != lost,
+        "{lost} is cut off and still called the master"
+    );
     Ok(told)
 }
 
@@ -230,11 +280,26 @@ fn operator_killed(run: &Run<'_>) -> Result<()> {
     under_load(stage, &group, |_| {
         for _ in 0..stage.count(3, 10) {
             // Something to put back, so that it dies between two calls.
-            stage.kubectl(&group.namespace, &["patch", "service", &group.name(), "--type=merge",
-                "-p", r#"{"spec":{"ports":[{"name":"stomp","port":1}]}}"#,
-            ])?;
-            stage.kubectl(&group.namespace, &["delete", "pdb,configmap", &group.name(), "--ignore-not-found",
-            ])?;
+            stage.kubectl(
+                &group.namespace,
+                &[
+                    "patch",
+                    "service",
+                    &group.name(),
+                    "--type=merge",
+                    "-p",
+                    r#"{"spec":{"ports":[{"name":"stomp","port":1}]}}"#,
+                ],
+            )?;
+            stage.kubectl(
+                &group.namespace,
+                &[
+                    "delete",
+                    "pdb,configmap",
+                    &group.name(),
+                    "--ignore-not-found",
+                ],
+            )?;
             std::thread::sleep(Duration::from_millis(stage.random(300)));
             stage.kill_operator()?;
             stage.wait("the operator puts everything back", SYNC_MAX, || {
@@ -288,13 +353,20 @@ fn format_raised(run: &Run<'_>) -> Result<()> {
         let stuck = stage.wait("the roll back is stuck", Duration::from_secs(240), || {
             let cluster = stage.broker_cluster(&group)?;
             let progressing = condition(&cluster, "Progressing");
-            Ok((progressing["reason"] == "RollStuck")
-                .then(|| progressing["message"].as_str().unwrap_or_default().to_owned()))
+            Ok((progressing["reason"] == "RollStuck").then(|| {
+                progressing["message"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned()
+            }))
         })?;
         stage.note(format!("the way back: RollStuck, {stuck}"));
         load.progress(PROGRESS, PROGRESS_MAX)?;
         let new_pods = pods_with_image(stage, &group, BROKER)?;
-        ensure!(new_pods == 1, "a refused roll back replaced {new_pods} pods, not one");
+        ensure!(
+            new_pods == 1,
+            "a refused roll back replaced {new_pods} pods, not one"
+        );
         set_image(stage, &group, BROKER_NEXT)?;
         wait_rolled(stage, &group, BROKER_NEXT)
     })?;
@@ -303,9 +375,17 @@ fn format_raised(run: &Run<'_>) -> Result<()> {
 
 fn set_image(stage: &Stage<'_>, group: &GroupRef, image: &str) -> Result<()> {
     let patch = format!(r#"{{"spec":{{"image":"{image}"}}}}"#);
-    stage.kubectl(&group.namespace, &[
-        "patch", "brokercluster", &group.cluster, "--type=merge", "-p", &patch,
-    ])?;
+    stage.kubectl(
+        &group.namespace,
+        &[
+            "patch",
+            "brokercluster",
+            &group.cluster,
+            "--type=merge",
+            "-p",
+            &patch,
+        ],
+    )?;
     Ok(())
 }
 
@@ -313,9 +393,8 @@ fn pods_with_image(stage: &Stage<'_>, group: &GroupRef, image: &str) -> Result<u
     let mut count = 0;
     for pod in group.pods() {
         let object = stage.object(&group.namespace, "pod", &pod)?;
-        count += usize::from(
-            object.is_some_and(|pod| pod["spec"]["containers"][0]["image"] == image),
-        );
+        count +=
+            usize::from(object.is_some_and(|pod| pod["spec"]["containers"][0]["image"] == image));
     }
     Ok(count)
 }
@@ -334,8 +413,12 @@ fn majority_held_down(run: &Run<'_>) -> Result<()> {
     let group = orders(stage)?;
     under_load(stage, &group, |load| {
         let master = wait_master(stage, &group, PROGRESS_MAX)?;
-        let others: Vec<String> = group.pods().into_iter().filter(|pod| *pod != master).collect();
-        let held = [master.clone(), others[0].clone()];
+        let others: Vec<String> = group
+            .pods()
+            .into_iter()
+            .filter(|pod| *pod != master)
+            .collect();
+        let held = [master, others[0].clone()];
         let mut holders = Vec::new();
         for pod in &held {
             holders.push(stage.hold_down(&group.namespace, pod)?);
@@ -347,16 +430,23 @@ fn majority_held_down(run: &Run<'_>) -> Result<()> {
                 .then(|| available["message"].as_str().unwrap_or_default().to_owned()))
         })?;
         for pod in &held {
-            stage.wait("the message names who is missing", TRUTH_MAX * 2, || {
-                let cluster = stage.broker_cluster(&group)?;
-                let message = condition(&cluster, "Available")["message"].clone();
-                Ok(message.as_str().is_some_and(|m| m.contains(pod.as_str())).then_some(()))
-            })
-            .with_context(|| format!("Available=False says: {message}"))?;
+            stage
+                .wait("the message names who is missing", TRUTH_MAX * 2, || {
+                    let cluster = stage.broker_cluster(&group)?;
+                    let message = condition(&cluster, "Available")["message"].clone();
+                    Ok(message
+                        .as_str()
+                        .is_some_and(|m| m.contains(pod.as_str()))
+                        .then_some(()))
+                })
+                .with_context(|| format!("Available=False says: {message}"))?;
         }
         load.mark()?;
         std::thread::sleep(Duration::from_secs(5));
-        ensure!(load.since()?.acknowledged == 0, "one of three gave receipts");
+        ensure!(
+            load.since()?.acknowledged == 0,
+            "one of three gave receipts"
+        );
         ensure!(
             !stage.connects(&group.namespace, &others[1], 61613)?,
             "the survivor takes clients without a quorum"
@@ -378,9 +468,16 @@ fn volumes_deleted(run: &Run<'_>) -> Result<()> {
         under_load(stage, &group, |load| {
             let master = wait_master(stage, &group, PROGRESS_MAX)?;
             let slave = group.pods().into_iter().find(|pod| *pod != master);
-            let pod = if of_master { master } else { slave.context("there are three")? };
+            let pod = if of_master {
+                master
+            } else {
+                slave.context("there are three")?
+            };
             let before = stage.broker_status(&group.namespace, &pod)?["volumeId"].clone();
-            stage.kubectl(&group.namespace, &["delete", "pvc", &group.claim(&pod), "--wait=false"])?;
+            stage.kubectl(
+                &group.namespace,
+                &["delete", "pvc", &group.claim(&pod), "--wait=false"],
+            )?;
             stage.kubectl(&group.namespace, &["delete", "pod", &pod, "--wait=false"])?;
             let begun = Instant::now();
             stage.wait("the member is on another volume", SYNC_MAX, || {
@@ -414,11 +511,16 @@ fn operator_scaled(run: &Run<'_>) -> Result<()> {
         stage.kill_broker(&group.namespace, &master)?;
         let first = load.first_receipt(PROGRESS_MAX)?;
         load.progress(PROGRESS, PROGRESS_MAX)?;
-        stage.note(format!("without an operator: first receipt {first:.0?} after SIGKILL"));
+        stage.note(format!(
+            "without an operator: first receipt {first:.0?} after SIGKILL"
+        ));
         stage.scale_operator(1)
     })?;
     let after = versions(stage, &group)?;
-    ensure!(before == after, "the operator changed objects: {before:?}, then {after:?}");
+    ensure!(
+        before == after,
+        "the operator changed objects: {before:?}, then {after:?}"
+    );
     Ok(())
 }
 
@@ -432,7 +534,9 @@ fn versions(stage: &Stage<'_>, group: &GroupRef) -> Result<Vec<String>> {
         found.push(format!("{kind} {}", object["metadata"]["resourceVersion"]));
     }
     let set = stage.object(&group.namespace, "statefulset", &group.name())?;
-    let Some(set) = set else { bail!("the StatefulSet is gone") };
+    let Some(set) = set else {
+        bail!("the StatefulSet is gone")
+    };
     found.push(format!("statefulset {}", set["metadata"]["generation"]));
     Ok(found)
 }

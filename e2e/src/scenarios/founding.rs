@@ -50,7 +50,10 @@ fn founding_under_fire(run: &Run<'_>) -> Result<()> {
         form(stage, &group, &blows).with_context(|| format!("round {round}, blows {blows:?}"))?;
         delete(stage, &group)?;
         for pod in group.pods() {
-            stage.kubectl(&group.namespace, &["delete", "pvc", &group.claim(&pod), "--ignore-not-found"])?;
+            stage.kubectl(
+                &group.namespace,
+                &["delete", "pvc", &group.claim(&pod), "--ignore-not-found"],
+            )?;
         }
     }
     Ok(())
@@ -99,7 +102,11 @@ fn form(stage: &Stage<'_>, group: &GroupRef, blows: &[Blow]) -> Result<()> {
         witness.look(stage, group)?;
     }
     let ids = witness.serving.len();
-    ensure!(ids == 1, "{ids} groups served under one name: {:?}", witness.serving);
+    ensure!(
+        ids == 1,
+        "{ids} groups served under one name: {:?}",
+        witness.serving
+    );
     stage.note(format!(
         "formed after {blows:?}{}, one group served",
         if asked { " and found-anew" } else { "" }
@@ -131,18 +138,41 @@ fn strike(stage: &Stage<'_>, group: &GroupRef, blow: Blow) -> Result<()> {
     let namespace = &group.namespace;
     match blow {
         Blow::Lease => {
-            stage.kubectl(namespace, &["delete", "lease", &group.name(), "--ignore-not-found"])?;
+            stage.kubectl(
+                namespace,
+                &["delete", "lease", &group.name(), "--ignore-not-found"],
+            )?;
         }
         Blow::Status => {
-            let words = ["patch", "brokercluster", &group.cluster, "--subresource=status", "--type=merge", "--patch", r#"{"status":null}"#];
+            let words = [
+                "patch",
+                "brokercluster",
+                &group.cluster,
+                "--subresource=status",
+                "--type=merge",
+                "--patch",
+                r#"{"status":null}"#,
+            ];
             stage.kubectl(namespace, &words)?;
         }
         Blow::Operator => stage.kill_operator()?,
         Blow::Volume => {
             let pod = group.pod(stage.random(3) as usize);
             let claim = group.claim(&pod);
-            stage.kubectl(namespace, &["delete", "pvc", &claim, "--wait=false", "--ignore-not-found"])?;
-            stage.kubectl(namespace, &["delete", "pod", &pod, "--wait=false", "--ignore-not-found"])?;
+            stage.kubectl(
+                namespace,
+                &[
+                    "delete",
+                    "pvc",
+                    &claim,
+                    "--wait=false",
+                    "--ignore-not-found",
+                ],
+            )?;
+            stage.kubectl(
+                namespace,
+                &["delete", "pod", &pod, "--wait=false", "--ignore-not-found"],
+            )?;
         }
     }
     Ok(())
@@ -155,7 +185,10 @@ fn found_anew(stage: &Stage<'_>, group: &GroupRef, message: &str) -> Result<()> 
         .map(|word| word.trim_matches(|c| "`'\".,;:()".contains(c)))
         .find(|word| word.starts_with("tandemmq.io/found-anew="))
         .with_context(|| format!("FoundingStuck does not say what to do: {message}"))?;
-    stage.kubectl(&group.namespace, &["annotate", "brokercluster", &group.cluster, wish])?;
+    stage.kubectl(
+        &group.namespace,
+        &["annotate", "brokercluster", &group.cluster, wish],
+    )?;
     Ok(())
 }
 
@@ -169,7 +202,10 @@ fn founding_stuck_says_what_to_do(run: &Run<'_>) -> Result<()> {
         message.contains("tandemmq.io/found-anew="),
         "FoundingStuck does not say what to do: {message}"
     );
-    ensure!(master_by_itself(stage, &group)?.is_none(), "somebody serves though a founder is gone");
+    ensure!(
+        master_by_itself(stage, &group)?.is_none(),
+        "somebody serves though a founder is gone"
+    );
     stage.note(format!("FoundingStuck: {message}"));
     found_anew(stage, &group, &message)?;
     stage.wait("a group after found-anew", FORM_MAX, || {
@@ -181,7 +217,8 @@ fn founding_stuck_says_what_to_do(run: &Run<'_>) -> Result<()> {
 /// A founder is lost between confirmation and adoption: the test confirms a proposal whose member it
 /// has taken away, as an operator would that looked a moment earlier. Two adopt, one is another volume.
 fn make_stuck(stage: &Stage<'_>, group: &GroupRef) -> Result<String> {
-    let paused = small_cluster(group).replace(r#""spec":{"#, r#""spec":{"maintenance":{"paused":true},"#);
+    let paused =
+        small_cluster(group).replace(r#""spec":{"#, r#""spec":{"maintenance":{"paused":true},"#);
     // The objects must be there before it is paused.
     stage.run.cluster.apply(&small_cluster(group))?;
     stage.wait("the StatefulSet", FORM_MAX, || {
@@ -201,14 +238,25 @@ fn make_stuck(stage: &Stage<'_>, group: &GroupRef) -> Result<String> {
         Ok(proposal)
     })?;
     let pod = group.pod(2);
-    stage.kubectl(&group.namespace, &["delete", "pvc", &group.claim(&pod), "--wait=false"])?;
+    stage.kubectl(
+        &group.namespace,
+        &["delete", "pvc", &group.claim(&pod), "--wait=false"],
+    )?;
     stage.kubectl(&group.namespace, &["delete", "pod", &pod, "--wait=true"])?;
     let confirmed = format!("tandemmq.io/group={proposal}");
     stage.kubectl(
         &group.namespace,
-        &["annotate", "lease", &group.name(), &confirmed, "tandemmq.io/group-proposal-"],
+        &[
+            "annotate",
+            "lease",
+            &group.name(),
+            &confirmed,
+            "tandemmq.io/group-proposal-",
+        ],
     )?;
-    stage.run.cluster.apply(&small_cluster(group).replace(r#""spec":{"#, r#""spec":{"maintenance":{"paused":false},"#))?;
+    stage.run.cluster.apply(
+        &small_cluster(group).replace(r#""spec":{"#, r#""spec":{"maintenance":{"paused":false},"#),
+    )?;
     stage.wait("FoundingStuck", FORM_MAX, || {
         let cluster = stage.broker_cluster(group)?;
         let ready = condition(&cluster, "Ready");

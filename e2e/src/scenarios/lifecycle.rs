@@ -38,15 +38,23 @@ fn applied_and_ready(run: &Run<'_>) -> Result<()> {
     let group = stage.group("orders");
     let begun = Instant::now();
     stage.run.cluster.apply(&small_cluster(&group))?;
-    stage.kubectl(&group.namespace, &[
-        "wait", "--for=condition=Ready", "--timeout=60s",
-        &format!("brokercluster/{}", group.cluster),
-    ])?;
+    stage.kubectl(
+        &group.namespace,
+        &[
+            "wait",
+            "--for=condition=Ready",
+            "--timeout=60s",
+            &format!("brokercluster/{}", group.cluster),
+        ],
+    )?;
     stage.note(format!("apply to Ready: {:.1?}", begun.elapsed()));
     let (master, _) = check_truth(stage, &group)?;
     for pod in group.pods() {
         let open = stage.connects(&group.namespace, &pod, 61613)?;
-        ensure!(open == (pod == master), "{pod} listens: {open}, the master is {master}");
+        ensure!(
+            open == (pod == master),
+            "{pod} listens: {open}, the master is {master}"
+        );
     }
     Ok(())
 }
@@ -58,7 +66,11 @@ pub fn small_cluster(group: &GroupRef) -> String {
             "metadata":{{"name":"{}","namespace":"{}"}},
             "spec":{{"image":"{}","groups":[{{"name":"{}","replicas":{},"storage":{{"size":"1Gi"}},
                 "resources":{{"requests":{{"cpu":"50m","memory":"64Mi"}},"limits":{{"memory":"512Mi"}}}}}}]}}}}"#,
-        group.cluster, group.namespace, crate::image::BROKER, group.group, group.replicas
+        group.cluster,
+        group.namespace,
+        crate::image::BROKER,
+        group.group,
+        group.replicas
     )
 }
 
@@ -69,13 +81,20 @@ pub fn make(stage: &Stage<'_>, group: &GroupRef) -> Result<()> {
     stage.run.cluster.apply(&small_cluster(group))?;
     wait_master(stage, group, READY_MAX)?;
     wait_in_sync(stage, group, READY_MAX)?;
-    stage.note(format!("{} in sync {:.1?} after apply", group.name(), begun.elapsed()));
+    stage.note(format!(
+        "{} in sync {:.1?} after apply",
+        group.name(),
+        begun.elapsed()
+    ));
     Ok(())
 }
 
 /// Deletes a cluster and waits until its pods are gone.
 pub fn delete(stage: &Stage<'_>, group: &GroupRef) -> Result<()> {
-    stage.kubectl(&group.namespace, &["delete", "brokercluster", &group.cluster, "--wait=true"])?;
+    stage.kubectl(
+        &group.namespace,
+        &["delete", "brokercluster", &group.cluster, "--wait=true"],
+    )?;
     stage.wait("the pods are gone", GONE_MAX, || {
         for pod in group.pods() {
             if stage.object(&group.namespace, "pod", &pod)?.is_some() {
@@ -89,7 +108,11 @@ pub fn delete(stage: &Stage<'_>, group: &GroupRef) -> Result<()> {
 fn claims(stage: &Stage<'_>, group: &GroupRef) -> Result<usize> {
     let mut count = 0;
     for pod in group.pods() {
-        count += usize::from(stage.object(&group.namespace, "pvc", &group.claim(&pod))?.is_some());
+        count += usize::from(
+            stage
+                .object(&group.namespace, "pvc", &group.claim(&pod))?
+                .is_some(),
+        );
     }
     Ok(count)
 }
@@ -100,19 +123,48 @@ fn volumes_follow_the_policy(run: &Run<'_>) -> Result<()> {
     let group = stage.group("kept");
     make(stage, &group)?;
     let id = founding_id(stage, &group)?;
-    stage.tool(&group, &["producer", "--messageCount", "500", "--destination", "queue://KEPT"])?;
+    stage.tool(
+        &group,
+        &[
+            "producer",
+            "--messageCount",
+            "500",
+            "--destination",
+            "queue://KEPT",
+        ],
+    )?;
     delete(stage, &group)?;
-    ensure!(claims(stage, &group)? == 3, "Retain must keep three volumes, there are {}", claims(stage, &group)?);
+    ensure!(
+        claims(stage, &group)? == 3,
+        "Retain must keep three volumes, there are {}",
+        claims(stage, &group)?
+    );
     make(stage, &group)?;
     ensure!(
         founding_id(stage, &group)? == id,
         "the same volumes came back as another group"
     );
-    stage.tool(&group, &["consumer", "--messageCount", "500", "--destination", "queue://KEPT"])?;
-    stage.kubectl(&group.namespace, &[
-        "patch", "brokercluster", &group.cluster, "--type=merge",
-        "-p", r#"{"spec":{"deletionPolicy":"Delete"}}"#,
-    ])?;
+    stage.tool(
+        &group,
+        &[
+            "consumer",
+            "--messageCount",
+            "500",
+            "--destination",
+            "queue://KEPT",
+        ],
+    )?;
+    stage.kubectl(
+        &group.namespace,
+        &[
+            "patch",
+            "brokercluster",
+            &group.cluster,
+            "--type=merge",
+            "-p",
+            r#"{"spec":{"deletionPolicy":"Delete"}}"#,
+        ],
+    )?;
     stage.wait("the StatefulSet has the policy", READY_MAX, || {
         let set = stage.object(&group.namespace, "statefulset", &group.name())?;
         Ok(set
@@ -124,7 +176,9 @@ fn volumes_follow_the_policy(run: &Run<'_>) -> Result<()> {
     // Its controller makes the claims follow the set.
     stage.wait("the claims have an owner", READY_MAX, || {
         let claim = stage.object(&group.namespace, "pvc", &group.claim(&group.pod(0)))?;
-        Ok(claim.is_some_and(|c| c["metadata"]["ownerReferences"].is_array()).then_some(()))
+        Ok(claim
+            .is_some_and(|c| c["metadata"]["ownerReferences"].is_array())
+            .then_some(()))
     })?;
     delete(stage, &group)?;
     stage.wait("Delete removes the volumes", GONE_MAX, || {
@@ -135,7 +189,9 @@ fn volumes_follow_the_policy(run: &Run<'_>) -> Result<()> {
 fn founding_id(stage: &Stage<'_>, group: &GroupRef) -> Result<String> {
     let cluster = stage.broker_cluster(group)?;
     let id = &group_status(&cluster, &group.group)["founding"]["id"];
-    id.as_str().map(str::to_owned).context("status has no founding")
+    id.as_str()
+        .map(str::to_owned)
+        .context("status has no founding")
 }
 
 /// Clusters side by side do not touch each other; a name that is taken is reported, not stolen.
@@ -148,17 +204,37 @@ fn neighbours_are_left_alone(run: &Run<'_>) -> Result<()> {
         make(stage, group)?;
     }
     for group in [&one, &two, &far] {
-        stage.tool(group, &["producer", "--messageCount", "50", "--destination", "queue://MINE"])?;
+        stage.tool(
+            group,
+            &[
+                "producer",
+                "--messageCount",
+                "50",
+                "--destination",
+                "queue://MINE",
+            ],
+        )?;
     }
     delete(stage, &two)?;
     for group in [&one, &far] {
         check_truth(stage, group)?;
-        stage.tool(group, &["consumer", "--messageCount", "50", "--destination", "queue://MINE"])?;
+        stage.tool(
+            group,
+            &[
+                "consumer",
+                "--messageCount",
+                "50",
+                "--destination",
+                "queue://MINE",
+            ],
+        )?;
     }
     name_taken(stage)?;
     delete(stage, &one)?;
     delete(stage, &far)?;
-    run.cluster.kubectl(&["delete", "namespace", &far.namespace]).map(drop)
+    run.cluster
+        .kubectl(&["delete", "namespace", &far.namespace])
+        .map(drop)
 }
 
 fn name_taken(stage: &Stage<'_>) -> Result<()> {
@@ -173,8 +249,13 @@ fn name_taken(stage: &Stage<'_>) -> Result<()> {
         Ok((ready["reason"] == "NameTaken")
             .then(|| ready["message"].as_str().unwrap_or_default().to_owned()))
     })?;
-    ensure!(message.contains("taken-a"), "the message does not name the object: {message}");
-    let config = stage.object(&group.namespace, "configmap", "taken-a")?.context("the ConfigMap is gone")?;
+    ensure!(
+        message.contains("taken-a"),
+        "the message does not name the object: {message}"
+    );
+    let config = stage
+        .object(&group.namespace, "configmap", "taken-a")?
+        .context("the ConfigMap is gone")?;
     ensure!(
         config["data"]["mine"] == "yes" && config["data"]["broker.toml"].is_null(),
         "a foreign ConfigMap was changed: {}",

@@ -51,10 +51,17 @@ fn suites(run: &Run<'_>) -> Result<()> {
 fn run_suites(run: &Run<'_>) -> Result<()> {
     for (binary, words) in [
         ("tandemmq-tests", vec!["--ignored", "kube_lease"]),
-        ("tandemmq-operator-tests", vec!["--ignored", "--test-threads=1"]),
+        (
+            "tandemmq-operator-tests",
+            vec!["--ignored", "--test-threads=1"],
+        ),
     ] {
         let program = std::env::current_exe()?.with_file_name(binary);
-        ensure!(program.is_file(), "{} is not there: make e2e builds it", program.display());
+        ensure!(
+            program.is_file(),
+            "{} is not there: make e2e builds it",
+            program.display()
+        );
         let mut command = run.cluster.client_command(program)?;
         command
             .args(words)
@@ -62,7 +69,10 @@ fn run_suites(run: &Run<'_>) -> Result<()> {
         let output = crate::run::output(&mut command)?;
         let result = output.lines().find(|line| line.starts_with("test result"));
         let result = result.context("no result of the tests")?;
-        ensure!(!result.contains(" 0 passed"), "{binary} ran nothing: {result}");
+        ensure!(
+            !result.contains(" 0 passed"),
+            "{binary} ran nothing: {result}"
+        );
         run.figure(binary, result);
     }
     Ok(())
@@ -73,8 +83,14 @@ fn figures(run: &Run<'_>) -> Result<()> {
     let group = stage.group("orders");
     make(stage, &group)?;
     for (what, addresses) in [
-        ("SIGKILL to the first receipt, by the brokers' names", group.headless()),
-        ("SIGKILL to the first receipt, by the master's Service", group.service()),
+        (
+            "SIGKILL to the first receipt, by the brokers' names",
+            group.headless(),
+        ),
+        (
+            "SIGKILL to the first receipt, by the master's Service",
+            group.service(),
+        ),
     ] {
         run.figure(what, kills(stage, &group, &addresses)?);
     }
@@ -114,22 +130,38 @@ fn idle(stage: &Stage<'_>, group: &GroupRef) -> Result<()> {
         ),
     );
     for pod in group.pods() {
-        let container = stage.run.cluster.container(&group.namespace, &pod, "broker")?;
-        stage.run.figure(&format!("memory of {pod}"), resident(container.process.pid)?);
+        let container = stage
+            .run
+            .cluster
+            .container(&group.namespace, &pod, "broker")?;
+        stage.run.figure(
+            &format!("memory of {pod}"),
+            resident(container.process.pid)?,
+        );
     }
     let pod = stage.operator_pod()?;
-    let container = stage.run.cluster.container(product::NAMESPACE, &pod, "operator")?;
-    stage.run.figure("memory of the operator", resident(container.process.pid)?);
+    let container = stage
+        .run
+        .cluster
+        .container(product::NAMESPACE, &pod, "operator")?;
+    stage
+        .run
+        .figure("memory of the operator", resident(container.process.pid)?);
     Ok(())
 }
 
 /// API requests of the operator, and writes of Leases, since their start.
 fn requests(stage: &Stage<'_>) -> Result<(f64, f64)> {
     let pod = stage.operator_pod()?;
-    let path = format!("/api/v1/namespaces/{}/pods/{pod}:8080/proxy/metrics", product::NAMESPACE);
+    let path = format!(
+        "/api/v1/namespaces/{}/pods/{pod}:8080/proxy/metrics",
+        product::NAMESPACE
+    );
     let own = stage.run.cluster.kubectl(&["get", "--raw", &path])?;
     let server = stage.run.cluster.kubectl(&["get", "--raw", "/metrics"])?;
-    let operator = sum(&own, |line| line.starts_with("tandemmq_operator_api_requests_total"));
+    let operator = sum(&own, |line| {
+        line.starts_with("tandemmq_operator_api_requests_total")
+    });
     let leases = sum(&server, |line| {
         line.starts_with("apiserver_request_total{")
             && line.contains("resource=\"leases\"")
@@ -163,10 +195,20 @@ fn fifty_clusters(run: &Run<'_>) -> Result<()> {
     let begun = Instant::now();
     run.cluster.apply(&yaml.join("\n---\n"))?;
     stage.wait("the objects of fifty clusters", WAIT_MAX, || {
-        let sets = run.cluster.get(&["statefulsets", "--namespace", &run.namespace])?;
+        let sets = run
+            .cluster
+            .get(&["statefulsets", "--namespace", &run.namespace])?;
         let made = sets["items"].as_array().map_or(0, Vec::len);
         Ok((made == COUNT).then_some(()))
     })?;
-    run.figure("apply of 50 clusters to all their StatefulSets", format!("{:.1?}", begun.elapsed()));
-    stage.kubectl(&run.namespace, &["delete", "brokercluster", "--all", "--wait=false"]).map(drop)
+    run.figure(
+        "apply of 50 clusters to all their StatefulSets",
+        format!("{:.1?}", begun.elapsed()),
+    );
+    stage
+        .kubectl(
+            &run.namespace,
+            &["delete", "brokercluster", "--all", "--wait=false"],
+        )
+        .map(drop)
 }

@@ -12,14 +12,24 @@ use crate::truth::check_truth;
 fn wrong_specs_are_refused(run: &Run<'_>) -> Result<()> {
     let stage = &Stage::new(run);
     let fixtures = refused_specs()?;
-    ensure!(fixtures.len() >= 5, "only {} wrong specs are there", fixtures.len());
+    ensure!(
+        fixtures.len() >= 5,
+        "only {} wrong specs are there",
+        fixtures.len()
+    );
     for (name, yaml, expected) in &fixtures {
         // One that is changed must be there first.
         let (before, last) = yaml.rsplit_once("\n---\n").unwrap_or(("", yaml));
         if !before.is_empty() {
             run.apply(before)?;
         }
-        let words = ["apply", "--namespace", &run.namespace, "--validate=strict", "--filename=-"];
+        let words = [
+            "apply",
+            "--namespace",
+            &run.namespace,
+            "--validate=strict",
+            "--filename=-",
+        ];
         let answer = stage.refused(&words, last).with_context(|| name.clone())?;
         let answer = answer.split_whitespace().collect::<Vec<_>>().join(" ");
         ensure!(
@@ -37,32 +47,59 @@ fn pods_have_least_rights(run: &Run<'_>) -> Result<()> {
     let group = stage.group("orders");
     make(stage, &group)?;
     let account = format!("system:serviceaccount:{}:{}", group.namespace, group.name());
-    let rights = stage.kubectl(&group.namespace, &[
-        "auth", "can-i", "--list", "--no-headers", &format!("--as={account}"),
-    ])?;
+    let rights = stage.kubectl(
+        &group.namespace,
+        &[
+            "auth",
+            "can-i",
+            "--list",
+            "--no-headers",
+            &format!("--as={account}"),
+        ],
+    )?;
     let mut found: Vec<String> = rights
         .lines()
         .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
         .filter(|line| !is_of_every_user(line))
         .collect();
     found.sort();
-    let golden: Vec<&str> = include_str!("../../testdata/broker_rights.txt").lines().collect();
-    ensure!(found == golden, "the pods' account may:\n  {}", found.join("\n  "));
+    let golden: Vec<&str> = include_str!("../../testdata/broker_rights.txt")
+        .lines()
+        .collect();
+    ensure!(
+        found == golden,
+        "the pods' account may:\n  {}",
+        found.join("\n  ")
+    );
 
     let token = stage.kubectl(&group.namespace, &["create", "token", &group.name()])?;
     let token_file = run.cluster.layout()?.folder.join("logins/broker-token");
     std::fs::write(&token_file, token)?;
     let pod = group.pod(1);
     for (patch, allowed) in [
-        (r#"{"metadata":{"labels":{"tandemmq.io/role":"slave"}}}"#, true),
-        (r#"{"metadata":{"labels":{"app.kubernetes.io/name":"other"}}}"#, false),
+        (
+            r#"{"metadata":{"labels":{"tandemmq.io/role":"slave"}}}"#,
+            true,
+        ),
+        (
+            r#"{"metadata":{"labels":{"app.kubernetes.io/name":"other"}}}"#,
+            false,
+        ),
         (r#"{"metadata":{"annotations":{"a":"b"}}}"#, false),
         (r#"{"metadata":{"finalizers":["a.b/c"]}}"#, false),
         (r#"{"spec":{"activeDeadlineSeconds":60}}"#, false),
-        (r#"{"spec":{"containers":[{"name":"broker","image":"other"}]}}"#, false),
+        (
+            r#"{"spec":{"containers":[{"name":"broker","image":"other"}]}}"#,
+            false,
+        ),
     ] {
-        let url = format!("https://kubernetes.default.svc.cluster.local/api/v1/namespaces/{}/pods/{pod}", group.namespace);
-        let mut command = run.cluster.python(&image::tree().join("e2e/clients/patch.py"))?;
+        let url = format!(
+            "https://kubernetes.default.svc.cluster.local/api/v1/namespaces/{}/pods/{pod}",
+            group.namespace
+        );
+        let mut command = run
+            .cluster
+            .python(&image::tree().join("e2e/clients/patch.py"))?;
         command.arg(url).arg(&token_file).arg(patch);
         let status: u16 = crate::run::output(&mut command)?.trim().parse()?;
         ensure!(
@@ -85,7 +122,10 @@ fn strangers_get_nothing_from_peers(run: &Run<'_>) -> Result<()> {
     make(stage, &group)?;
     for pod in group.pods() {
         let answer = stage.say(&group.namespace, &pod, 61619, &[])?;
-        ensure!(is_nothing(&answer), "{pod} answers plain bytes with: {answer}");
+        ensure!(
+            is_nothing(&answer),
+            "{pod} answers plain bytes with: {answer}"
+        );
     }
     // The certificate of another group of the same CA is no better.
     let other = stage.group("others");
@@ -93,23 +133,38 @@ fn strangers_get_nothing_from_peers(run: &Run<'_>) -> Result<()> {
     let folder = run.cluster.layout()?.folder.join("logins");
     let (cert, key) = (folder.join("other.crt"), folder.join("other.key"));
     for (file, name) in [(&cert, "a.crt"), (&key, "a.key")] {
-        let template = format!("--output=go-template={{{{index .data \"{name}\" | base64decode}}}}");
+        let template =
+            format!("--output=go-template={{{{index .data \"{name}\" | base64decode}}}}");
         let words = ["get", "secret", "others-peers", &template];
         std::fs::write(file, stage.kubectl(&other.namespace, &words)?)?;
     }
-    let words = ["--tls", &cert.display().to_string(), &key.display().to_string()];
+    let words = [
+        "--tls",
+        &cert.display().to_string(),
+        &key.display().to_string(),
+    ];
     let answer = stage.say(&group.namespace, &group.pod(0), 61619, &words)?;
-    ensure!(is_nothing(&answer), "another cluster's certificate gets: {answer}");
+    ensure!(
+        is_nothing(&answer),
+        "another cluster's certificate gets: {answer}"
+    );
     let own = stage.say(&other.namespace, &other.pod(0), 61619, &words)?;
-    ensure!(own.contains("closed after 0"), "the own certificate is not let in: {own}");
+    ensure!(
+        own.contains("closed after 0"),
+        "the own certificate is not let in: {own}"
+    );
     check_truth(stage, &group)?;
     Ok(())
 }
 
 /// Ended by the other side, with an alert at the most.
 fn is_nothing(answer: &str) -> bool {
-    let count = answer.trim().strip_prefix("closed after ").and_then(|rest| rest.split(' ').next());
-    answer.starts_with("error") || count.is_some_and(|count| count.parse().is_ok_and(|n: u32| n < 16))
+    let count = answer
+        .trim()
+        .strip_prefix("closed after ")
+        .and_then(|rest| rest.split(' ').next());
+    answer.starts_with("error")
+        || count.is_some_and(|count| count.parse().is_ok_and(|n: u32| n < 16))
 }
 
 /// Name, text and expected sentence of each wrong spec.
@@ -119,9 +174,15 @@ fn refused_specs() -> Result<Vec<(String, String, String)>> {
     for entry in std::fs::read_dir(&folder)? {
         let path = entry?.path();
         let text = std::fs::read_to_string(&path)?;
-        let expected = text.lines().find_map(|line| line.strip_prefix("# expect: "));
+        let expected = text
+            .lines()
+            .find_map(|line| line.strip_prefix("# expect: "));
         let expected = expected.with_context(|| format!("{} expects nothing", path.display()))?;
-        found.push((path.display().to_string(), text.clone(), expected.to_owned()));
+        found.push((
+            path.display().to_string(),
+            text.clone(),
+            expected.to_owned(),
+        ));
     }
     found.sort();
     Ok(found)
