@@ -41,9 +41,6 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "tandemmq-sim",
         ],
     ),
-    // The operator and the broker share a contract and no code; the end-to-end tests see both from outside.
-    ("tandemmq-operator", &[]),
-    ("e2e", &[]),
 ];
 
 const PURE_BELOW_SIM: &[&str] = &[

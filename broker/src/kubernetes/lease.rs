@@ -132,7 +132,8 @@ impl KubeLease {
     }
 
     fn fill(&self, object: &mut Object, record: &LeaseRecord) {
-        let nonce = getrandom::u64().unwrap_or_default();
+        // The kernel gives random bytes from its first moments on, long before a pod runs.
+        let nonce = getrandom::u64().expect("the kernel gives random bytes");
         encode(object, record, self.duration, nonce);
     }
 

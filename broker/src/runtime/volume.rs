@@ -135,6 +135,9 @@ pub(super) fn recover_by_wish(
     wish: Option<Wish>,
     boot: BootNonce,
 ) -> anyhow::Result<Opened> {
+    if judge_volume(node, &opened.recovered.identity) != VolumeVerdict::Fits {
+        return Ok(opened); // Another's volume: nothing is written to it.
+    }
     let group = opened
         .recovered
         .identity

@@ -115,9 +115,20 @@ fn objection(group: &GroupSeen, survivor: &Seat, wish: &Wish) -> Option<String> 
     let Some(report) = survivor.report() else {
         return Some(format!("{} does not answer", survivor.pod));
     };
+    // A restored snapshot or another's volume says the old id too, and has no vote.
+    let kept_out = |reason: &str| matches!(reason, "VolumeForeign" | "VolumeSwapped");
+    if kept_out(&report.reason) {
+        return Some(format!(
+            "{} has another's volume ({})",
+            survivor.pod, report.reason
+        ));
+    }
     let in_group = |s: &Seat| {
-        s.report()
-            .is_some_and(|r| r.group_id.as_deref() == Some(&wish.old) && r.log_state == "clean")
+        s.report().is_some_and(|r| {
+            r.group_id.as_deref() == Some(&wish.old)
+                && r.log_state == "clean"
+                && !kept_out(&r.reason)
+        })
     };
     if !in_group(survivor) {
         return Some(format!(

@@ -103,16 +103,19 @@ fn renew_ca(cluster: &BrokerCluster, data: &mut Data, now: Timestamp) -> anyhow:
             put(data, "next-ca.crt", certificate);
             put(data, "next-ca.key", key);
         }
-        None => forget_old(data, now)?,
+        None => {
+            let groups = cluster.spec.groups.iter().map(|group| group.name.as_str());
+            forget_old(data, &groups.collect::<Vec<_>>(), now)?;
+        }
         Some(_) => {
             let next = text(data, "next-ca.crt")?.to_owned();
             let since = validity(&first_certificate(&next)?)?.from + DAY * BACKDATE_DAYS;
             if now >= since + DAY * SPREAD_DAYS {
                 let old = text(data, "ca.crt")?.replace(&next, "");
                 put(data, "ca.crt", format!("{next}{old}"));
-                if let Some(key) = data.remove("next-ca.key") {
-                    data.insert("ca.key".to_owned(), key);
-                }
+                let key = text(data, "next-ca.key")?.to_owned();
+                data.remove("next-ca.key");
+                put(data, "ca.key", key);
                 data.remove("next-ca.crt");
             }
         }
@@ -121,11 +124,17 @@ fn renew_ca(cluster: &BrokerCluster, data: &mut Data, now: Timestamp) -> anyhow:
 }
 
 /// A CA that signs no more is forgotten when the one that signs has signed for long enough.
-fn forget_old(data: &mut Data, now: Timestamp) -> anyhow::Result<()> {
+fn forget_old(data: &mut Data, groups: &[&str], now: Timestamp) -> anyhow::Result<()> {
     let all = text(data, "ca.crt")?.to_owned();
     let own = first_certificate(&all)?;
     // It was trusted for SPREAD_DAYS before it signed.
-    let signs_since = validity(&own)?.from + DAY * (BACKDATE_DAYS + SPREAD_DAYS);
+    let mut signs_since = validity(&own)?.from + DAY * (BACKDATE_DAYS + SPREAD_DAYS);
+    // An operator that was away for days has signed with it only now: pods may still have what the old
+    // one signed.
+    for group in groups {
+        let leaf = text(data, &format!("{group}.crt")).and_then(validity);
+        signs_since = leaf.map_or(now, |leaf| signs_since.max(leaf.from + DAY * BACKDATE_DAYS));
+    }
     if all.len() > own.len() && now >= signs_since + DAY * SPREAD_DAYS {
         put(data, "ca.crt", own);
     }

@@ -130,3 +130,34 @@ fn new_group_gets_its_certificate_and_others_keep_theirs() {
     assert!(renewed.contains_key("c.crt"));
     assert_eq!(renewed["a.crt"], data["a.crt"]);
 }
+
+#[test]
+fn operator_that_was_away_for_days_keeps_the_old_ca_until_pods_have_read_the_new_certificates() {
+    let begin = CA_DAYS - CA_RENEW_DAYS + 1;
+    let fresh = made(day(begin - 1), Some(&made(day(0), None)));
+    let trusted = made(day(begin), Some(&fresh));
+    assert_eq!(authorities(&trusted), 2);
+    let (away, next) = (made(day(begin + 10), Some(&trusted)), day(begin + 10));
+    assert_ne!(away["ca.key"], trusted["ca.key"], "the next CA signs");
+    let looked_again = made(next, Some(&away));
+    assert_eq!(
+        authorities(&looked_again),
+        2,
+        "pods still show what the old CA signed"
+    );
+    assert!(accepts(&looked_again, &trusted, next));
+    let later = made(day(begin + 13), Some(&looked_again));
+    assert_eq!(authorities(&later), 1);
+}
+
+#[test]
+fn next_ca_without_its_key_is_an_error() {
+    let begin = CA_DAYS - CA_RENEW_DAYS + 1;
+    let mut data = made(
+        day(begin),
+        Some(&made(day(begin - 1), Some(&made(day(0), None)))),
+    );
+    data.remove("next-ca.key");
+    let error = renewed(&cluster(), Some(&data), day(begin + 3)).unwrap_err();
+    assert!(error.to_string().contains("next-ca.key"), "{error}");
+}
