@@ -17,10 +17,10 @@ pub(super) struct Args {
     /// The broker's configuration
     #[arg(long, value_name = "FILE", required_unless_present = "print_config")]
     config: Option<PathBuf>,
-    /// Which of [[members]] this broker is, when one file serves several; wins over the file
+    /// Which of the members this broker is, when one file serves several; wins over the file
     #[arg(long, value_name = "NAME")]
     broker_name: Option<String>,
-    /// UID of the pod, as Kubernetes tells it; needed with [kubernetes]
+    /// UID of the pod, as Kubernetes tells it; needed where the file has a section kubernetes
     #[arg(long, value_name = "UID")]
     pod_uid: Option<String>,
     /// Print the configuration and end

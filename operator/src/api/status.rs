@@ -101,7 +101,7 @@ pub struct GroupStatus {
 pub struct Founding {
     /// 32 hexadecimal digits.
     pub id: String,
-    /// "<ordinal>/<incarnation>" of each founding member.
+    /// Ordinal and incarnation of each founding member, such as "0/c3d8bdf9492581ed5b7f81daa89e5a6c".
     pub incarnations: Vec<String>,
 }
 
