@@ -1,6 +1,6 @@
 //! The handle of a cluster: what scenarios ask of it through the API, and its programs started and ended.
 //!
-//! Either our own, brought up by [`Cluster::up`], or one given by `E2E_KUBECONFIG`, on which nothing below the API can
+//! Either our own, brought up by [`crate::up`], or one given by `E2E_KUBECONFIG`, on which nothing below the API can
 //! be done. Bringing up is `up.rs`, faults of nodes and pods are `node.rs` and `pod.rs`, client programs `client.rs`.
 
 use std::fs::{self, File};
