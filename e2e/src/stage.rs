@@ -37,6 +37,12 @@ pub struct Cordon<'a> {
     node: String,
 }
 
+/// A node without a network until this is dropped.
+pub struct CutOff<'a> {
+    stage: Stage<'a>,
+    node: u32,
+}
+
 impl<'a> Stage<'a> {
     /// Of a scenario.
     pub const fn new(run: &'a Run<'a>) -> Self {
@@ -313,6 +319,12 @@ impl<'a> Stage<'a> {
         })
     }
 
+    /// A node loses its network.
+    pub fn cut_off(&self, node: u32) -> Result<CutOff<'a>> {
+        self.run.cluster.cut_off(node)?;
+        Ok(CutOff { stage: *self, node })
+    }
+
     /// A node takes no new pods.
     pub fn cordon(&self, node: u32) -> Result<Cordon<'a>> {
         let node = format!("node-{node}");
@@ -339,6 +351,14 @@ impl<'a> Stage<'a> {
         match self.run.counts {
             Counts::Short => Duration::from_secs(60),
             Counts::Full => Duration::from_secs(180),
+        }
+    }
+}
+
+impl Drop for CutOff<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.stage.run.cluster.rejoin(self.node) {
+            say::line(format!("  node {} stays cut off: {error:#}", self.node));
         }
     }
 }

@@ -206,7 +206,7 @@ fn master_cut_off(run: &Run<'_>) -> Result<()> {
         inside.progress(PROGRESS, PROGRESS_MAX)?;
         inside.mark()?;
         load.mark()?;
-        stage.run.cluster.cut_off(node)?;
+        let cut_off = stage.cut_off(node)?;
         let begun = Instant::now();
         let first = load.first_receipt(PROGRESS_MAX)?;
         stage.note(format!(
@@ -228,7 +228,7 @@ fn master_cut_off(run: &Run<'_>) -> Result<()> {
         load.progress(PROGRESS, PROGRESS_MAX)?;
         let told = check_truth_without(stage, &group, &master)?;
         stage.note(format!("the status tells the new master after {told:.1?}"));
-        stage.run.cluster.rejoin(node)?;
+        drop(cut_off);
         // Its clients find the group again, and what they were promised is there.
         drop(inside);
         stage.run.cluster.wait_node(node, true, SYNC_MAX)?;

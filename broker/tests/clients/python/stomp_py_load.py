@@ -27,8 +27,8 @@ LOOK_MAX = 0.5
 class StompPyLoad:
     """All clients of a run.
 
-    `login` is a user and its password. `silence_max`, in seconds, is how long a connection may say
-    nothing before a client takes it for dead: needed where a whole machine may go.
+    `login` is a user and its password. `silence_max`, in seconds, is how long the other machine
+    may answer nothing before a client takes a connection for dead: needed where a whole machine may go.
     """
 
     def __init__(self, checker, addresses, login=None, silence_max=None):
@@ -88,6 +88,8 @@ class LoadClient(threading.Thread, stomp.ConnectionListener):
                 # Before `connect` returns the listener may be told of the end.
                 self.connection, self.is_connected = connection, True
                 connection.connect(wait=True, **self.load.login)
+                if self.load.silence_max is not None:
+                    end_when_silent(connection.transport.socket, self.load.silence_max)
                 return True
             except (stomp.exception.StompException, OSError):
                 self.is_connected = False
@@ -107,6 +109,14 @@ class LoadClient(threading.Thread, stomp.ConnectionListener):
         self.is_connected = False
         if self.connection is not None:
             self.connection.transport.disconnect_socket()
+
+
+def end_when_silent(connection, seconds):
+    """The kernel ends the connection when the other machine answers nothing for so long."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, seconds * 1000)
 
 
 def listens(address):
