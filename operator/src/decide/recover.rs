@@ -362,6 +362,26 @@ mod tests {
     }
 
     #[test]
+    fn restored_snapshot_is_no_survivor_and_counts_for_no_majority() {
+        let g1 = founding("g1", 3);
+        for reason in ["VolumeForeign", "VolumeSwapped"] {
+            let mut it = lost();
+            says(&mut it, 1, |r| r.reason = reason.into());
+            let out = follow(&it, &g1);
+            assert_eq!(out.steps, [], "{reason}: nothing may be written");
+        }
+        // Two that are kept out do not keep the third from going on.
+        let mut it = lost();
+        for ordinal in [0, 2] {
+            says(&mut it, ordinal, |r| {
+                r.adopt(&g1);
+                r.reason = "VolumeForeign".into();
+            });
+        }
+        assert!(!follow(&it, &g1).steps.is_empty());
+    }
+
+    #[test]
     fn a_wish_has_three_parts() {
         for text in ["a/orders-a-1", "a//g1", "a/b/c/d", ""] {
             assert_eq!(Wish::read(text), None, "{text}");
