@@ -522,6 +522,32 @@ fn nothing_links_ring_or_openssl() {
 }
 
 #[test]
+fn one_folder_of_the_broker_knows_kube() {
+    let shell = root().join("broker/src");
+    let home = shell.join("kubernetes");
+    let knows = |path: &PathBuf| {
+        let text = read(path);
+        let words = text.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'));
+        let mut words = words.filter(|word| !word.is_empty());
+        words.any(|word| word.starts_with("kube::") || word.starts_with("k8s_openapi"))
+    };
+    let all: Vec<_> = rust_files()
+        .into_iter()
+        .filter(|p| p.starts_with(&shell))
+        .collect();
+    let (inside, outside): (Vec<_>, Vec<_>) = all.into_iter().partition(|p| p.starts_with(&home));
+    assert!(
+        inside.iter().any(knows),
+        "the folder that knows kube is another one"
+    );
+    let odd = outside.iter().filter(|path| knows(path));
+    none(
+        odd.map(|path| shown(path)).collect(),
+        "only broker/src/kubernetes knows kube",
+    );
+}
+
+#[test]
 fn every_direct_dependency_has_its_line_of_reason() {
     let page = read(root().join("docs/dependencies.md"));
     let crates = page.split("## Tools").next().unwrap();
