@@ -352,13 +352,9 @@ fn format_raised(run: &Run<'_>) -> Result<()> {
         set_image(stage, &group, BROKER)?;
         let stuck = stage.wait("the roll back is stuck", Duration::from_secs(240), || {
             let cluster = stage.broker_cluster(&group)?;
-            let progressing = condition(&cluster, "Progressing");
-            Ok((progressing["reason"] == "RollStuck").then(|| {
-                progressing["message"]
-                    .as_str()
-                    .unwrap_or_default()
-                    .to_owned()
-            }))
+            let ready = condition(&cluster, "Ready");
+            Ok((ready["reason"] == "RollStuck")
+                .then(|| ready["message"].as_str().unwrap_or_default().to_owned()))
         })?;
         stage.note(format!("the way back: RollStuck, {stuck}"));
         load.progress(PROGRESS, PROGRESS_MAX)?;
