@@ -8,6 +8,9 @@ use crate::format::{
     batch_crc, check_records, extra, unknown_critical,
 };
 
+/// Bytes a batch begins with: some dozen small messages without growing.
+const BUFFER_BYTES: usize = 4096;
+
 /// One batch, byte for byte as every member stores it. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
@@ -120,7 +123,7 @@ impl BatchBuilder {
         );
         assert!(base > Offset::ZERO, "offsets begin at 1");
         assert!(epoch > Epoch(0), "epoch 0 has no master");
-        let mut buffer = BytesMut::with_capacity(4096);
+        let mut buffer = BytesMut::with_capacity(BUFFER_BYTES);
         buffer.put_u32(BATCH_MAGIC);
         buffer.put_u16(format);
         buffer.put_u16(0); // Extra: known at the end.
@@ -169,10 +172,20 @@ impl BatchBuilder {
         self.buffer[28..32].copy_from_slice(&length.to_be_bytes());
         let crc = batch_crc(&self.buffer);
         self.buffer[36..40].copy_from_slice(&crc.to_be_bytes());
-        let bytes = self.buffer.freeze();
+        let bytes = fitting(self.buffer);
         let header = Header::parse(&bytes).expect("a batch just made has a sound header");
         Batch { header, bytes }
     }
+}
+
+/// The same bytes in an allocation that fits them. A batch is kept for long, in memory for slaves that
+/// are behind and in their links' queues, where its bytes are what counts: a batch of one small message
+/// must not hold the whole buffer it was made in.
+fn fitting(buffer: BytesMut) -> Bytes {
+    if buffer.len() * 2 > buffer.capacity() {
+        return buffer.freeze();
+    }
+    Bytes::copy_from_slice(&buffer)
 }
 
 #[cfg(test)]

@@ -181,3 +181,19 @@ fn random_bytes_never_panic() {
         }
     }
 }
+
+#[test]
+fn batch_holds_no_more_memory_than_twice_its_bytes() {
+    for body in [1, 100, 3_000, 5_000, 100_000] {
+        let mut builder = BatchBuilder::new(Epoch(1), Offset(1), 0);
+        builder.push(&Record {
+            kind: RecordKind::Enqueue as u8,
+            flags: 0,
+            body: vec![7; body].into(),
+        });
+        let bytes = builder.finish().bytes;
+        let len = bytes.len();
+        let held = bytes.try_into_mut().unwrap().capacity();
+        assert!(held <= 2 * len, "{held} bytes are held for {len}");
+    }
+}
