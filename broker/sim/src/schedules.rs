@@ -46,12 +46,14 @@ mod h30;
 mod h32;
 mod h33;
 mod late_hello;
+mod operator;
 mod r08;
 mod r12;
 mod r13;
 mod r14;
 mod r15;
 mod r18;
+mod readiness;
 
 /// One schedule.
 #[derive(Debug, Clone, Copy)]
@@ -168,6 +170,14 @@ schedules! {
         "who has no vote refuses, too, or it learns nothing for ever";
     h30::h30_a_proposal_whose_volume_died_is_cleared, 3,
         "a listed volume is lost between proposal and confirmation";
+    operator::a_proposal_waits_for_the_operator_and_is_founded_by_it, 3,
+        "on Kubernetes brokers only propose";
+    operator::h30_a_dead_proposal_is_left_for_the_operator_to_clear, 3,
+        "a listed volume is lost, and it is not a broker that clears the proposal";
+    readiness::a_slave_stays_ready_through_an_election_and_not_for_long_without, 3,
+        "it is judged by the last master for 15 s";
+    readiness::a_slave_that_is_behind_a_reigning_master_is_not_ready, 3,
+        "it is judged by the master that it hears";
     h32::h32_a_learner_is_listed_only_once_it_is_clean_on_its_disk, 3,
         "its disk goes on by one operation at a time";
     h33::h33_a_repaired_member_is_not_accused_of_what_was_never_committed, 5,

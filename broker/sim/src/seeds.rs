@@ -5,6 +5,7 @@
 //! changes it.
 
 use std::time::Duration;
+use tandemmq_cluster::Confirmation;
 
 use tandemmq_model::{AckMode, Destination};
 
@@ -29,6 +30,8 @@ pub struct Plan {
     pub seed: u64,
     /// Brokers of the group.
     pub nodes: usize,
+    /// Who confirms its founding.
+    pub confirmation: Confirmation,
     /// Latencies between brokers.
     pub net: NetTiming,
     /// Latencies of disks.
@@ -77,6 +80,7 @@ impl Plan {
         Self {
             seed,
             nodes,
+            confirmation: Confirmation::ByFounder,
             net: draw_net(&mut rng),
             disk: draw_disk(&mut rng),
             lease: (rng.micros(100, 2_000), rng.millis(2, 80)),
@@ -101,6 +105,7 @@ impl Plan {
         Self {
             seed: 0,
             nodes,
+            confirmation: Confirmation::ByFounder,
             net: NetTiming {
                 latency_min: micros(200),
                 latency_max: micros(400),

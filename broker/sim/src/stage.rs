@@ -38,7 +38,12 @@ pub(crate) struct Stage {
 impl Stage {
     /// A calm world of that many brokers; the producer has nothing to send yet.
     pub(crate) fn new(nodes: usize, detail: Detail) -> Self {
-        let mut world = World::new(Plan::calm(nodes), detail);
+        Self::of(Plan::calm(nodes), detail)
+    }
+
+    /// The same of another plan.
+    pub(crate) fn of(plan: Plan, detail: Detail) -> Self {
+        let mut world = World::new(plan, detail);
         world.add_client(Program::Producer(Producer::new(ProducerPlan::plain(
             queue(),
         ))));

@@ -71,17 +71,15 @@ impl Group {
         let LeaseAnswer::Ok(lease) = answer else {
             return;
         }; // The timer looks again.
+        self.founder.proposed = lease.record.group_proposal.is_some();
         if let Some(group) = &lease.record.group {
             let confirmed_now = *call == LeaseCall::FoundConfirm;
             self.adopt(now, group.clone());
             if confirmed_now {
                 self.send_to_others(&Message::GroupConfirmed);
             }
-        } else if self.me.ordinal == 0 {
-            self.founder.proposed = lease.record.group_proposal.is_some();
-            if !self.leaves_proposal_alone() {
-                self.ask_who_is_blank(now, lease);
-            }
+        } else if self.me.ordinal == 0 && !self.leaves_proposal_alone() {
+            self.ask_who_is_blank(now, lease);
         }
     }
 

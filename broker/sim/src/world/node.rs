@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use tandemmq_cluster::{
-    Confirmation, Event, InboundId, NodeConfig, NodeMachine, PeerConfig, ReadId, Role, Timing,
+    Event, InboundId, NodeConfig, NodeMachine, PeerConfig, ReadId, Role, Timing,
 };
 use tandemmq_engine::EngineConfig;
 use tandemmq_journal::{Batch, FORMAT, JournalConfig, ReadOp};
@@ -489,7 +489,7 @@ fn node_config(plan: &Plan, ordinal: usize) -> NodeConfig {
         name: name(ordinal),
         holder: None,
         volume_id: None,
-        confirmation: Confirmation::ByFounder,
+        confirmation: plan.confirmation,
         ordinal: ordinal as u8,
         members: (0..plan.nodes)
             .map(|ordinal| PeerConfig {
