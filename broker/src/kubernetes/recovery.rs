@@ -55,16 +55,24 @@ pub(crate) async fn read_wish(kube: &Kube, lease: &str, broker: &str) -> Option<
     }
 }
 
+/// A wish that cannot be read is told and not followed: it asks for something that cannot be undone.
 fn wish_of(object: &Object, broker: &str) -> Option<Wish> {
-    let annotations = object.metadata.annotations.as_ref()?;
-    let text: Text = serde_json::from_str(annotations.get(RECOVER)?).ok()?;
-    let record = decode(object).ok()?;
-    let to = GroupId(hex(&text.to)?);
-    let for_us = text.survivor == broker && record.group.is_some_and(|group| group.id == to);
-    for_us.then_some(Wish {
-        from: GroupId(hex(&text.from)?),
-        to,
-        seen: Epoch(record.epoch.max(record.master_epoch)),
+    let json = object.metadata.annotations.as_ref()?.get(RECOVER)?;
+    let read = || -> Result<Option<Wish>, String> {
+        let text: Text = serde_json::from_str(json).map_err(|error| error.to_string())?;
+        let id = |text: &str| {
+            hex(text)
+                .map(GroupId)
+                .ok_or_else(|| format!("\"{text}\" is no id"))
+        };
+        let (from, to, record) = (id(&text.from)?, id(&text.to)?, decode(object)?);
+        let ours = text.survivor == broker && record.group.is_some_and(|group| group.id == to);
+        let seen = Epoch(record.epoch.max(record.master_epoch));
+        Ok(ours.then_some(Wish { from, to, seen }))
+    };
+    read().unwrap_or_else(|error| {
+        tracing::warn!("annotation {RECOVER} of the Lease is not followed: {error}");
+        None
     })
 }
 
@@ -101,5 +109,9 @@ mod tests {
         assert_eq!(wish_of(&lease("a-1", 2, 2), "a-0"), None);
         assert_eq!(wish_of(&lease("a-1", 2, 3), "a-1"), None);
         assert_eq!(wish_of(&Object::default(), "a-1"), None);
+        let mut damaged = lease("a-1", 2, 2);
+        let annotations = damaged.metadata.annotations.as_mut().unwrap();
+        annotations.insert(RECOVER.to_owned(), "{".to_owned());
+        assert_eq!(wish_of(&damaged, "a-1"), None);
     }
 }

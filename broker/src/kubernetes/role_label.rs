@@ -70,7 +70,7 @@ impl RoleLabel {
                         written = Some(role);
                         pause = RETRY_MIN;
                         if role == "master" {
-                            self.call_peers_slaves().await;
+                            self.call_peers_slaves(&status).await;
                         }
                     }
                     Err(error) => {
@@ -87,8 +87,12 @@ impl RoleLabel {
         }
     }
 
-    async fn call_peers_slaves(&self) {
+    async fn call_peers_slaves(&self, status: &StatusReader) {
         for peer in &self.peers {
+            // One that took over meanwhile must keep its label.
+            if status.borrow().as_deref().and_then(sure_role) != Some("master") {
+                return;
+            }
             // One that is away is labelled by the operator, or by itself when it comes back.
             if let Err(error) = self.label(peer, "slave").await {
                 tracing::debug!(peer, error, "cannot write a peer's role label");

@@ -9,6 +9,8 @@
 //! Before its name is known nothing is read, written or answered (row 16). Which volume fits is the
 //! machine's word (`judge_volume`).
 
+use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -93,10 +95,21 @@ pub(super) fn open(
         "a blank volume was formatted as another one: it is formatted anew"
     );
     drop((storage, recovered));
-    let folder = config.data_dir.join("journal");
-    std::fs::remove_dir_all(&folder)
-        .with_context(|| format!("cannot remove {}", folder.display()))?;
+    remove_journal(&config.data_dir)
+        .with_context(|| format!("cannot clear {}", config.data_dir.display()))?;
     format_blank(open_storage(config, seed, metrics)?, node)
+}
+
+/// Removes a blank volume's journal: first out of the way as a whole, or a crash in the middle would
+/// leave half of one, which no start could read.
+fn remove_journal(data_dir: &Path) -> std::io::Result<()> {
+    let aside = data_dir.join("journal.removed");
+    if aside.exists() {
+        std::fs::remove_dir_all(&aside)?;
+    }
+    std::fs::rename(data_dir.join("journal"), &aside)?;
+    File::open(data_dir)?.sync_all()?;
+    std::fs::remove_dir_all(&aside)
 }
 
 fn open_storage(config: &Config, seed: u64, metrics: &Metrics) -> anyhow::Result<Disk> {

@@ -151,7 +151,10 @@ impl Bench for ApiServer {
 
 impl Drop for ApiServer {
     fn drop(&mut self) {
-        self.reset();
+        // A claim that failed has said why already.
+        if !std::thread::panicking() {
+            self.reset();
+        }
     }
 }
 
