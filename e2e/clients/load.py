@@ -1,12 +1,14 @@
-"""A load of real STOMP clients that a test steers over stdin: `load.py ADDRESS... [--login FILE]`.
+"""A load of real STOMP clients that a test steers over stdin: `load.py ADDRESS... [--login FILE] [--queues NAME]`.
 
 Producers send persistent messages with receipts, consumers take them with client-individual acks
 (`stomp_py_load` of the broker's own tests), and `checker` judges what they saw. ADDRESS is
 `host:port`; names are resolved at every dial. FILE has lines `user:password`; the first counts.
+Two loads of one group need two NAMEs: each judges its own messages.
 
 One command a line on stdin, one line of JSON on stdout for each:
 
-    counts                    {"acknowledged", "received", "refused", "connections"}
+    counts                    {"acknowledged", "received", "refused", "connections", "connected"}: opened
+                              in all, and clients that have one now
     progress N SECONDS        waits for N more receipts and N more messages: {"ok", ...counts}
     mark                      begins a measurement: {}
     first SECONDS             the first receipt on a connection opened since `mark`: {"ms": x or null}
@@ -72,9 +74,9 @@ class Facts(Checker):
 class Steered:
     """The load and the answers to commands."""
 
-    def __init__(self, addresses, login):
+    def __init__(self, addresses, login, name):
         self.facts = Facts()
-        self.load = StompPyLoad(self.facts, addresses, login, SILENCE_MAX)
+        self.load = StompPyLoad(self.facts, addresses, login, SILENCE_MAX, [f"/queue/{name}.one", f"/queue/{name}.two"])
 
     def counts(self):
         facts = self.facts
@@ -83,6 +85,7 @@ class Steered:
             "received": facts.receptions,
             "refused": facts.refusals,
             "connections": facts.connections,
+            "connected": self.load.connected(),
         }
 
     def progress(self, count, seconds):
@@ -144,10 +147,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("addresses", nargs="+", type=parse_address)
     parser.add_argument("--login", help="a file with a line user:password")
+    parser.add_argument("--queues", default="load", help="what the names of its queues begin with")
     arguments = parser.parse_args()
     # stomp.py logs each lost connection with a trace; they are what is tested.
     logging.getLogger("stomp.py").setLevel(logging.CRITICAL)
-    steered = Steered(arguments.addresses, read_login(arguments.login) if arguments.login else None)
+    steered = Steered(arguments.addresses, read_login(arguments.login) if arguments.login else None, arguments.queues)
     commands = {"counts": steered.counts, "progress": steered.progress, "mark": steered.mark, "first": steered.first,
                 "since": steered.since, "stop": steered.stop}
     for line in sys.stdin:

@@ -28,6 +28,8 @@ pub struct Counts {
     pub refused: u64,
     /// Connections opened.
     pub connections: u64,
+    /// Clients that have one now.
+    pub connected: u64,
 }
 
 /// What happened since the last `mark`.

@@ -6,7 +6,7 @@
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -182,38 +182,33 @@ impl<'a> Stage<'a> {
 
     /// Clients that know these addresses, in the client's namespace.
     pub fn load(&self, group: &GroupRef, addresses: &[String]) -> Result<Load> {
-        let script = image::tree().join("e2e/clients/load.py");
-        let mut command = self.run.cluster.python(&script)?;
-        command
-            .args(addresses)
-            .arg("--login")
-            .arg(self.login(group, "users")?);
-        Load::new(
-            command
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .spawn()?,
-        )
+        let command = self.run.cluster.client_command(crate::client::python()?)?;
+        self.start_load(command, group, addresses, "load")
     }
 
-    /// Clients on a node itself, of the broker at that address.
-    pub fn load_on_node(&self, group: &GroupRef, node: u32, address: &str) -> Result<Load> {
-        let script = image::tree().join("e2e/clients/load.py");
-        let mut command = self
-            .run
-            .cluster
-            .node_command(node, crate::client::python()?)?;
-        command
-            .arg(script)
-            .arg(address)
-            .arg("--login")
-            .arg(self.login(group, "users")?);
-        Load::new(
-            command
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .spawn()?,
-        )
+    /// Clients on a node itself, beside those of [`Stage::load`].
+    pub fn load_on_node(&self, group: &GroupRef, node: u32, addresses: &[String]) -> Result<Load> {
+        let python = crate::client::python()?;
+        let command = self.run.cluster.node_command(node, python)?;
+        self.start_load(command, group, addresses, "inside")
+    }
+
+    /// `queues`: what the names of its queues begin with.
+    fn start_load(
+        &self,
+        mut python: Command,
+        group: &GroupRef,
+        addresses: &[String],
+        queues: &str,
+    ) -> Result<Load> {
+        python
+            .arg(image::tree().join("e2e/clients/load.py"))
+            .args(addresses)
+            .args(["--queues", queues, "--login"])
+            .arg(self.login(group, "users")?)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        Load::new(python.spawn()?)
     }
 
     /// One of the broker's own tools, as a client of the group.

@@ -154,17 +154,7 @@ fn volumes_follow_the_policy(run: &Run<'_>) -> Result<()> {
             "queue://KEPT",
         ],
     )?;
-    stage.kubectl(
-        &group.namespace,
-        &[
-            "patch",
-            "brokercluster",
-            &group.cluster,
-            "--type=merge",
-            "-p",
-            r#"{"spec":{"deletionPolicy":"Delete"}}"#,
-        ],
-    )?;
+    stage.patch(&group, r#"{"spec":{"deletionPolicy":"Delete"}}"#)?;
     stage.wait("the StatefulSet has the policy", READY_MAX, || {
         let set = stage.object(&group.namespace, "statefulset", &group.name())?;
         Ok(set

@@ -6,13 +6,20 @@ import time
 # The header with the test's own id of a message, `<producer>-<sequence>`.
 ID_HEADER = "check-id"
 
-# The first queue has one consumer, so that order is judged; the second has two.
 QUEUES = ["/queue/failover.one", "/queue/failover.two"]
-CONSUMERS = [QUEUES[0], QUEUES[1], QUEUES[1]]
-PRODUCERS = [QUEUES[0], QUEUES[0], QUEUES[1], QUEUES[1]]
 
 # SENDs of one producer that wait for their RECEIPT.
 WINDOW = 8
+
+
+def consumers_of(one, two):
+    """The queue of each consumer: the first has one, so that order is judged; the second has two."""
+    return [one, two, two]
+
+
+def producers_of(one, two):
+    """The queue of each producer."""
+    return [one, one, two, two]
 
 
 class FirstAnswer:

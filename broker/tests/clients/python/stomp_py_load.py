@@ -12,7 +12,7 @@ import time
 
 import stomp
 
-from load import CONSUMERS, FirstAnswer, ID_HEADER, PRODUCERS, WINDOW
+from load import FirstAnswer, ID_HEADER, QUEUES, WINDOW, consumers_of, producers_of
 from raw import VERSIONS
 
 CONNECTIONS = {"1.0": stomp.StompConnection10, "1.1": stomp.StompConnection11, "1.2": stomp.StompConnection12}
@@ -29,9 +29,10 @@ class StompPyLoad:
 
     `login` is a user and its password. `silence_max`, in seconds, is how long the other machine
     may answer nothing before a client takes a connection for dead: needed where a whole machine may go.
+    `queues` are two that no other load uses: each checker knows only its own messages.
     """
 
-    def __init__(self, checker, addresses, login=None, silence_max=None):
+    def __init__(self, checker, addresses, login=None, silence_max=None, queues=QUEUES):
         self.checker = checker
         self.addresses = addresses
         self.login = {} if login is None else {"username": login[0], "passcode": login[1]}
@@ -39,13 +40,17 @@ class StompPyLoad:
         self.first_answer = FirstAnswer()
         self.producing = True
         self.running = True
-        self._producers = [Producer(self, number, queue) for number, queue in enumerate(PRODUCERS)]
-        self._consumers = [Consumer(self, number, queue) for number, queue in enumerate(CONSUMERS)]
+        self._producers = [Producer(self, number, queue) for number, queue in enumerate(producers_of(*queues))]
+        self._consumers = [Consumer(self, number, queue) for number, queue in enumerate(consumers_of(*queues))]
         for client in self._producers + self._consumers:
             client.start()
 
     def is_alive(self):
         return all(client.is_alive() for client in self._producers + self._consumers)
+
+    def connected(self):
+        """How many clients have a connection now."""
+        return sum(client.is_connected for client in self._producers + self._consumers)
 
     def stop_producing(self):
         self.producing = False
