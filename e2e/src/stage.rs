@@ -128,6 +128,17 @@ impl<'a> Stage<'a> {
         self.kubectl(&group.namespace, &words).map(drop)
     }
 
+    /// Does what a condition's message says: the annotation in it that begins so.
+    pub fn follow(&self, group: &GroupRef, message: &str, annotation: &str) -> Result<()> {
+        let wish = message
+            .split_whitespace()
+            .map(|word| word.trim_matches(|c| "`'\".,;:()".contains(c)))
+            .find(|word| word.starts_with(annotation))
+            .with_context(|| format!("the condition does not say what to do: {message}"))?;
+        let words = ["annotate", "brokercluster", &group.cluster, wish];
+        self.kubectl(&group.namespace, &words).map(drop)
+    }
+
     /// A broker's own `/status`.
     pub fn broker_status(&self, namespace: &str, pod: &str) -> Result<Value> {
         let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}:9404/proxy/status");

@@ -13,6 +13,9 @@ use crate::scenario::{Run, Scenario};
 use crate::stage::Stage;
 use crate::truth::{GroupRef, condition, master_by_itself};
 
+/// What `FoundingStuck` tells a person to annotate.
+const FOUND_ANEW: &str = "tandemmq.io/found-anew=";
+
 const FORM_MAX: Duration = Duration::from_secs(120);
 
 /// Under fire.
@@ -92,7 +95,11 @@ fn form(stage: &Stage<'_>, group: &GroupRef, blows: &[Blow]) -> Result<()> {
         let ready = condition(&cluster, "Ready");
         if ready["reason"] == "FoundingStuck" && !asked {
             asked = true;
-            found_anew(stage, group, ready["message"].as_str().unwrap_or_default())?;
+            stage.follow(
+                group,
+                ready["message"].as_str().unwrap_or_default(),
+                FOUND_ANEW,
+            )?;
         }
         if begun.elapsed() > FORM_MAX {
             bail!("no group formed within {FORM_MAX:?}; Ready is {ready}");
@@ -178,20 +185,6 @@ fn strike(stage: &Stage<'_>, group: &GroupRef, blow: Blow) -> Result<()> {
     Ok(())
 }
 
-/// Does what the message of FoundingStuck says.
-fn found_anew(stage: &Stage<'_>, group: &GroupRef, message: &str) -> Result<()> {
-    let wish = message
-        .split_whitespace()
-        .map(|word| word.trim_matches(|c| "`'\".,;:()".contains(c)))
-        .find(|word| word.starts_with("tandemmq.io/found-anew="))
-        .with_context(|| format!("FoundingStuck does not say what to do: {message}"))?;
-    stage.kubectl(
-        &group.namespace,
-        &["annotate", "brokercluster", &group.cluster, wish],
-    )?;
-    Ok(())
-}
-
 /// A listed volume dies before the first election: nobody serves, and the condition says what to do.
 fn founding_stuck_says_what_to_do(run: &Run<'_>) -> Result<()> {
     let stage = &Stage::new(run);
@@ -199,15 +192,11 @@ fn founding_stuck_says_what_to_do(run: &Run<'_>) -> Result<()> {
     stage.ensure_namespace(&group.namespace)?;
     let message = make_stuck(stage, &group)?;
     ensure!(
-        message.contains("tandemmq.io/found-anew="),
-        "FoundingStuck does not say what to do: {message}"
-    );
-    ensure!(
         master_by_itself(stage, &group)?.is_none(),
         "somebody serves though a founder is gone"
     );
     stage.note(format!("FoundingStuck: {message}"));
-    found_anew(stage, &group, &message)?;
+    stage.follow(&group, &message, FOUND_ANEW)?;
     stage.wait("a group after found-anew", FORM_MAX, || {
         Ok(master_by_itself(stage, &group)?.map(drop))
     })?;

@@ -6,6 +6,7 @@ pub mod founding;
 pub mod lifecycle;
 pub mod machine;
 pub mod measure;
+pub mod recovery;
 pub mod refusals;
 
 use crate::scenario::Scenario;
@@ -37,6 +38,7 @@ pub const ALL: &[Scenario] = &[
     lifecycle::NEIGHBOURS,
     founding::STUCK,
     founding::UNDER_FIRE,
+    recovery::RECOVERED,
     measure::FIGURES,
     measure::FIFTY,
 ];
