@@ -405,6 +405,14 @@ async fn role(bed: &Testbed, ordinal: u8) -> Option<String> {
     pod.labels().get("tandemmq.io/role").cloned()
 }
 
+/// What Lease and status agree on.
+async fn founding(bed: &Testbed) -> Option<Founding> {
+    let text = annotation(bed, "tandemmq.io/group").await?;
+    let of_lease: Founding = serde_json::from_str(&text).unwrap();
+    let of_status = bed.orders().await.status?.groups.first()?.founding.clone();
+    (of_status.as_ref() == Some(&of_lease)).then_some(of_lease)
+}
+
 async fn master(bed: &Testbed) -> Option<String> {
     let status = bed.orders().await.status?;
     status.groups.first()?.master.clone()
@@ -426,7 +434,7 @@ async fn a_founding_is_confirmed_kept_and_restored_and_the_master_is_named() {
     .await;
 
     // A proposal with a volume that nobody reports is removed.
-    let founding = |id: &str, last: u8| Founding {
+    let founding_of = |id: &str, last: u8| Founding {
         id: id.into(),
         incarnations: [0, 1, last]
             .map(|i| format!("{}/{i:032x}", i.min(2)))
@@ -437,7 +445,7 @@ async fn a_founding_is_confirmed_kept_and_restored_and_the_master_is_named() {
         let text = serde_json::to_string(f).unwrap();
         json!({"metadata": {"annotations": {"tandemmq.io/group-proposal": text}}})
     };
-    let wrong = propose(&founding("bad", 7));
+    let wrong = propose(&founding_of("bad", 7));
     merge(&leases, "orders-a", wrong).await;
     eventually("a wrong proposal is removed", async || {
         annotation(&bed, "tandemmq.io/group-proposal")
@@ -448,16 +456,10 @@ async fn a_founding_is_confirmed_kept_and_restored_and_the_master_is_named() {
     .await;
     assert_eq!(annotation(&bed, "tandemmq.io/group").await, None);
 
-    let good = founding("good", 2);
+    let good = founding_of("good", 2);
     merge(&leases, "orders-a", propose(&good)).await;
-    let confirmed = async || {
-        let text = annotation(&bed, "tandemmq.io/group").await?;
-        let of_lease: Founding = serde_json::from_str(&text).unwrap();
-        let of_status = bed.orders().await.status?.groups.first()?.founding.clone();
-        (of_status.as_ref() == Some(&of_lease)).then_some(of_lease)
-    };
     assert_eq!(
-        eventually("the founding is confirmed", confirmed).await,
+        eventually("the founding is confirmed", async || founding(&bed).await).await,
         good
     );
     assert_eq!(annotation(&bed, "tandemmq.io/group-proposal").await, None);
@@ -498,14 +500,12 @@ async fn a_founding_is_confirmed_kept_and_restored_and_the_master_is_named() {
         .await
         .unwrap();
     bed.start();
-    let confirmed = async || {
-        let text = annotation(&bed, "tandemmq.io/group").await?;
-        let of_lease: Founding = serde_json::from_str(&text).unwrap();
-        let of_status = bed.orders().await.status?.groups.first()?.founding.clone();
-        (of_status.as_ref() == Some(&of_lease)).then_some(of_lease)
-    };
     assert_eq!(
-        eventually("both are restored from the members", confirmed).await,
+        eventually("both are restored from the members", async || founding(
+            &bed
+        )
+        .await)
+        .await,
         good
     );
 

@@ -10,6 +10,7 @@ use tandemmq_cluster::{Event, Frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
@@ -88,6 +89,22 @@ async fn expect_down(events: &mut Events) {
     assert!(down, "the end of a link is said, not {event:?}");
 }
 
+async fn accepted(events: &mut Events) -> oneshot::Sender<()> {
+    match next(events).await {
+        NodeEvent::InboundUp { closer, .. } => closer,
+        other => panic!("the accepted link is said first, not {other:?}"),
+    }
+}
+
+async fn expect_both_down(dialler: &mut Events, port: &mut Port) {
+    expect_down(dialler).await;
+    let down = next(&mut port.events).await;
+    assert!(matches!(
+        down,
+        NodeEvent::Machine(Event::InboundDown { .. })
+    ));
+}
+
 fn frame(size: usize) -> Frame {
     Frame {
         head: Bytes::from_static(b"head"),
@@ -119,9 +136,7 @@ async fn frames_of_the_group_pass_in_order_and_an_end_is_noticed_at_once() {
     let mut dialler = port.dialled_by(Some(tls));
     for _ in 0..2 {
         let link = up(&mut dialler).await;
-        let NodeEvent::InboundUp { closer, .. } = next(&mut port.events).await else {
-            panic!("the accepted link is said first");
-        };
+        let closer = accepted(&mut port.events).await;
         // Larger than all buffers on the way, so that writes are cut.
         for size in [0, 3_000_000, 5] {
             link.send(frame(size)).unwrap();
@@ -138,12 +153,7 @@ async fn frames_of_the_group_pass_in_order_and_an_end_is_noticed_at_once() {
             }
         }
         drop(closer);
-        expect_down(&mut dialler).await;
-        let down = next(&mut port.events).await;
-        assert!(matches!(
-            down,
-            NodeEvent::Machine(Event::InboundDown { .. })
-        ));
+        expect_both_down(&mut dialler, &mut port).await;
     }
 }
 
@@ -154,16 +164,9 @@ async fn dropping_the_sender_closes_an_encrypted_link() {
     let mut port = Port::new(Some(tls.clone())).await;
     let mut dialler = port.dialled_by(Some(tls));
     let link = up(&mut dialler).await;
-    let NodeEvent::InboundUp { closer: _held, .. } = next(&mut port.events).await else {
-        panic!("the accepted link is said first");
-    };
+    let _held = accepted(&mut port.events).await;
     drop(link);
-    expect_down(&mut dialler).await;
-    let down = next(&mut port.events).await;
-    assert!(matches!(
-        down,
-        NodeEvent::Machine(Event::InboundDown { .. })
-    ));
+    expect_both_down(&mut dialler, &mut port).await;
 }
 
 #[tokio::test]

@@ -40,6 +40,24 @@ fn older_group() -> Result<(Stage, usize), crate::oracle::Violation> {
     Ok((stage, master))
 }
 
+/// The same after all were rolled to the newer one.
+fn rolled_group() -> Result<Stage, crate::oracle::Violation> {
+    let (mut stage, _) = older_group()?;
+    for node in 0..3 {
+        restart_as(&mut stage, node, 2);
+        stage.all_vote()?;
+    }
+    Ok(stage)
+}
+
+/// The master says of that member why it gets nothing.
+fn until_older_version(stage: &mut Stage, master: usize, member: usize) -> Judged {
+    stage.until("the master says that it is of an older version", |world| {
+        let machine = world.nodes[master].machine();
+        machine.is_some_and(|machine| machine.status().members[member].reason == "OlderVersion")
+    })
+}
+
 fn judged(script: impl FnOnce() -> Judged) {
     if let Err(violation) = script() {
         panic!("{violation}");
@@ -121,11 +139,7 @@ fn what_a_member_said_before_it_went_away_counts_no_more() {
 #[test]
 fn raised_format_is_not_rolled_back() {
     judged(|| {
-        let (mut stage, _) = older_group()?;
-        for node in 0..3 {
-            restart_as(&mut stage, node, 2);
-            stage.all_vote()?;
-        }
+        let mut stage = rolled_group()?;
         stage.produce(5)?;
         stage.in_step()?;
         let master = stage.master(None)?;
@@ -151,11 +165,7 @@ fn raised_format_is_not_rolled_back() {
 #[test]
 fn older_version_on_a_blank_volume_gets_nothing_of_a_greater_format() {
     judged(|| {
-        let (mut stage, _) = older_group()?;
-        for node in 0..3 {
-            restart_as(&mut stage, node, 2);
-            stage.all_vote()?;
-        }
+        let mut stage = rolled_group()?;
         stage.produce(5)?;
         stage.in_step()?;
         let master = stage.master(None)?;
@@ -163,12 +173,7 @@ fn older_version_on_a_blank_volume_gets_nothing_of_a_greater_format() {
         stage.world.wipe(old);
         stage.world.nodes[old].play_version(1);
         stage.start(old);
-        stage.until("the master says that it is of an older version", |world| {
-            let status = world.nodes[master]
-                .machine()
-                .map(|machine| machine.status());
-            status.is_some_and(|status| status.members[old].reason == "OlderVersion")
-        })?;
+        until_older_version(&mut stage, master, old)?;
         stage.produce(20)?;
         stage.pass(3_000)?;
         stage.must(
@@ -186,11 +191,7 @@ fn older_version_on_a_blank_volume_gets_nothing_of_a_greater_format() {
 #[test]
 fn older_version_behind_the_raise_waits_and_the_newer_one_catches_up_at_once() {
     judged(|| {
-        let (mut stage, _) = older_group()?;
-        for node in 0..3 {
-            restart_as(&mut stage, node, 2);
-            stage.all_vote()?;
-        }
+        let mut stage = rolled_group()?;
         let master = stage.master(None)?;
         let late = stage.others(master)[0];
         stage.frames(Kind::Append, master, late, Verdict::Drop);
@@ -203,12 +204,7 @@ fn older_version_behind_the_raise_waits_and_the_newer_one_catches_up_at_once() {
         stage.frames_pass();
         stage.world.nodes[late].play_version(1);
         stage.start(late);
-        stage.until("the master says that it is of an older version", |world| {
-            let status = world.nodes[master]
-                .machine()
-                .map(|machine| machine.status());
-            status.is_some_and(|status| status.members[late].reason == "OlderVersion")
-        })?;
+        until_older_version(&mut stage, master, late)?;
         stage.produce(5)?;
         stage.must(
             formats(&stage.world, late).is_some_and(|formats| formats.written == 1),
