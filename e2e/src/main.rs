@@ -213,7 +213,7 @@ fn build(version: &str) -> Result<()> {
     say::timed("all parts of a cluster", || {
         debian::packages()?;
         go::kubernetes(version)?;
-        go::coredns()?;
+        go::coredns(version)?;
         go::helm()?;
         image::own().map(|_| ())
     })

@@ -104,7 +104,7 @@ impl Binaries {
         Ok(Self {
             debian: debian::packages()?,
             kubernetes: go::kubernetes(version)?,
-            coredns: go::coredns()?,
+            coredns: go::coredns(version)?,
         })
     }
 

@@ -11,8 +11,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use crate::cluster::Cluster;
 use crate::{run, say, scenarios};
 
-/// How long a namespace may take to be gone with all that is in it.
-const NAMESPACE_LIMIT: Duration = Duration::from_secs(120);
+/// How long all namespaces may take to be gone with all that is in them.
+const NAMESPACES_LIMIT: Duration = Duration::from_secs(180);
 
 /// How much is done of what can be repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -115,10 +115,13 @@ pub fn run_all(
             }
         }
     }
+    if let Err(error) = wait_removed(cluster, chosen) {
+        say::line(format!("removal of namespaces: FAILED: {error:#}"));
+        failed.push("removal of namespaces");
+    }
     if !failed.is_empty() {
         bail!(
-            "{} of {} scenarios failed: {}",
-            failed.len(),
+            "of {} scenarios these failed: {}",
             chosen.len(),
             failed.join(", ")
         );
@@ -133,7 +136,7 @@ fn run_one(
     counts: Counts,
     reports: &std::path::Path,
 ) -> Result<()> {
-    let namespace = format!("e2e-{}", scenario.name);
+    let namespace = namespace_of(scenario);
     cluster.kubectl(&["create", "namespace", &namespace])?;
     let run = Run {
         cluster,
@@ -154,16 +157,35 @@ fn run_one(
             )),
         }
     }
-    // Also after a failure: the next scenario shall not suffer from this one's.
-    let removed = remove_namespace(&run);
+    // Also after a failure: the next scenario shall not suffer from this one's. Kubernetes looks at
+    // what is left only every some ten seconds, so nobody waits for it before all have run.
+    let words = ["delete", "namespace", &run.namespace, "--wait=false"];
+    let removed = cluster.kubectl(&words).map(drop);
     result.and(removed)
 }
 
-fn remove_namespace(run: &Run<'_>) -> Result<()> {
-    let timeout = format!("--timeout={}s", NAMESPACE_LIMIT.as_secs());
-    run.cluster
-        .kubectl(&["delete", "namespace", &run.namespace, &timeout])
-        .map(|_| ())
+/// Nothing that a scenario made holds its namespace back.
+fn wait_removed(cluster: &Cluster, chosen: &[&Scenario]) -> Result<()> {
+    let names: Vec<String> = chosen.iter().map(|s| namespace_of(s)).collect();
+    let left = || -> Result<Vec<String>> {
+        let there = cluster.get(&["namespaces"])?;
+        let there = there["items"].as_array().context("a list of namespaces")?;
+        let mut there: Vec<String> = there
+            .iter()
+            .filter_map(|n| n["metadata"]["name"].as_str().map(str::to_owned))
+            .collect();
+        there.retain(|name| names.contains(name));
+        Ok(there)
+    };
+    run::wait_for("all namespaces are gone", NAMESPACES_LIMIT, || {
+        Ok(left()?.is_empty())
+    })
+    .map(drop)
+    .with_context(|| format!("left: {}", left().unwrap_or_default().join(", ")))
+}
+
+fn namespace_of(scenario: &Scenario) -> String {
+    format!("e2e-{}", scenario.name)
 }
 
 /// Writes objects, events and logs into `folder` and prints the end of the events.

@@ -142,7 +142,9 @@ impl<'a> Stage<'a> {
     /// A broker's own `/status`.
     pub fn broker_status(&self, namespace: &str, pod: &str) -> Result<Value> {
         let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}:9404/proxy/status");
-        let text = self.run.cluster.kubectl(&["get", "--raw", &path])?;
+        // The API server keeps its connection to a pod whose node was cut off for a quarter of an hour.
+        let words = ["get", "--raw", &path, "--request-timeout=5s"];
+        let text = self.run.cluster.kubectl(&words)?;
         Ok(serde_json::from_str(&text)?)
     }
 
@@ -176,10 +178,16 @@ impl<'a> Stage<'a> {
             &format!("--output=go-template={{{{index .data \"{key}\" | base64decode}}}}"),
         ];
         let text = self.kubectl(&group.namespace, &words)?;
-        let folder = self.run.cluster.layout()?.folder.join("logins");
+        let file = format!("{}-{}-{key}", group.namespace, group.cluster);
+        self.secret_file(&file, &text)
+    }
+
+    /// A file with something secret for a client program.
+    pub fn secret_file(&self, name: &str, text: &str) -> Result<PathBuf> {
+        let folder = self.run.cluster.layout()?.folder.join("secrets");
         fs::create_dir_all(&folder)?;
-        let file = folder.join(format!("{}-{}-{key}", group.namespace, group.cluster));
-        // Nobody else may read a password, not even for a moment.
+        let file = folder.join(name);
+        // Nobody else may read it, not even for a moment.
         let _ = fs::remove_file(&file);
         let mut options = fs::OpenOptions::new();
         let mut open = options
@@ -305,7 +313,11 @@ impl<'a> Stage<'a> {
             ])?;
             let running = pods["items"].as_array().map_or(0, Vec::len);
             Ok((running == replicas as usize).then_some(()))
-        })
+        })?;
+        let words = ["rollout", "status", "deployment/tandemmq-operator"];
+        let limit = format!("--timeout={}s", OPERATOR_MAX.as_secs());
+        let words = [&words[..], &[limit.as_str()]].concat();
+        self.kubectl(product::NAMESPACE, &words).map(drop)
     }
 
     /// Ends the API server.

@@ -1,6 +1,6 @@
 //go:build tools
 
-// Package tools names the programs of Kubernetes that e2e builds, so that go.mod holds what they need.
+// Package tools names the programs of other modules that e2e builds, so that go.mod holds what they need.
 package tools
 
 import (
@@ -10,4 +10,5 @@ import (
 	_ "k8s.io/kubernetes/cmd/kube-scheduler"
 	_ "k8s.io/kubernetes/cmd/kubectl"
 	_ "k8s.io/kubernetes/cmd/kubelet"
+	_ "helm.sh/helm/v3/cmd/helm"
 )

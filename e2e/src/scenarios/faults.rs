@@ -192,9 +192,17 @@ fn master_deleted(run: &Run<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The master's node loses its network for a minute.
+/// Two operators, because the node may take one with it.
 fn master_cut_off(run: &Run<'_>) -> Result<()> {
     let stage = &Stage::new(run);
+    stage.scale_operator(2)?;
+    let result = cut_master_off(stage);
+    stage.scale_operator(1)?;
+    result
+}
+
+/// The master's node loses its network for a minute.
+fn cut_master_off(stage: &Stage<'_>) -> Result<()> {
     let group = orders(stage)?;
     let away = Duration::from_secs(60);
     under_load(stage, &group, |load| {

@@ -1,5 +1,7 @@
 //! What is refused: wrong specs, rights that pods do not have, peers without a certificate.
 
+use std::path::PathBuf;
+
 use anyhow::{Context as _, Result, ensure};
 
 use super::lifecycle::make;
@@ -73,8 +75,7 @@ fn pods_have_least_rights(run: &Run<'_>) -> Result<()> {
     );
 
     let token = stage.kubectl(&group.namespace, &["create", "token", &group.name()])?;
-    let token_file = run.cluster.layout()?.folder.join("logins/broker-token");
-    std::fs::write(&token_file, token)?;
+    let token_file = stage.secret_file("broker-token", &token)?;
     let pod = group.pod(1);
     for (patch, allowed) in [
         (
@@ -130,14 +131,12 @@ fn strangers_get_nothing_from_peers(run: &Run<'_>) -> Result<()> {
     // The certificate of another group of the same CA is no better.
     let other = stage.group("others");
     make(stage, &other)?;
-    let folder = run.cluster.layout()?.folder.join("logins");
-    let (cert, key) = (folder.join("other.crt"), folder.join("other.key"));
-    for (file, name) in [(&cert, "a.crt"), (&key, "a.key")] {
-        let template =
-            format!("--output=go-template={{{{index .data \"{name}\" | base64decode}}}}");
+    let of_other = |key: &str| -> Result<PathBuf> {
+        let template = format!("--output=go-template={{{{index .data \"{key}\" | base64decode}}}}");
         let words = ["get", "secret", "others-peers", &template];
-        std::fs::write(file, stage.kubectl(&other.namespace, &words)?)?;
-    }
+        stage.secret_file(key, &stage.kubectl(&other.namespace, &words)?)
+    };
+    let (cert, key) = (of_other("a.crt")?, of_other("a.key")?);
     let words = [
         "--tls",
         &cert.display().to_string(),
