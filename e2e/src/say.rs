@@ -1,12 +1,19 @@
 //! What the runner prints: one line when something begins that takes long, one with its time when it ends.
 
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-/// Prints one line.
+static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Prints one line, after the seconds since the first one.
 pub fn line(text: impl AsRef<str>) {
-    println!("e2e: {}", text.as_ref());
+    println!(
+        "e2e {:6.1}: {}",
+        BEGUN.elapsed().as_secs_f64(),
+        text.as_ref()
+    );
 }
 
 /// Seconds with one digit, as all times are printed.
