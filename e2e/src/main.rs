@@ -171,7 +171,7 @@ fn act(action: Action) -> Result<ExitCode> {
             return Ok(ExitCode::from(exit_code));
         }
         Action::ListScenarios => {
-            for scenario in scenario::chosen(&[])? {
+            for scenario in scenario::chosen(&[], Counts::Full)? {
                 println!("{:<24} {}", scenario.name, scenario.claim);
             }
         }
@@ -227,13 +227,13 @@ fn open(which: &Which) -> Result<Cluster> {
 }
 
 fn run_there(wanted: &Wanted, only: &[String], counts: Counts) -> Result<()> {
-    let chosen = scenario::chosen(only)?;
+    let chosen = scenario::chosen(only, counts)?;
     let cluster = open(&wanted.which)?;
     scenario::run_all(&cluster, &chosen, counts, &scenario::reports(&cluster)?)
 }
 
 fn run_scenarios(wanted: &Wanted, only: &[String], counts: Counts, keep: bool) -> Result<()> {
-    let chosen = scenario::chosen(only)?;
+    let chosen = scenario::chosen(only, counts)?;
     if let Some(given) = Cluster::given()? {
         say::timed("images and chart", || product::install(&given))?;
         return scenario::run_all(&given, &chosen, counts, &scenario::reports(&given)?);

@@ -72,23 +72,25 @@ impl Run<'_> {
     }
 }
 
-/// Those that are to run: all, or those named. A name that there is not is an error.
-pub fn chosen(only: &[String]) -> Result<Vec<&'static Scenario>> {
-    let all = scenarios::ALL;
-    if let Some(unknown) = only
-        .iter()
-        .find(|name| !all.iter().any(|s| s.name == **name))
-    {
-        let names: Vec<&str> = all.iter().map(|s| s.name).collect();
+/// Those that are to run: all, measurements only with full counts, or those named. A name that there
+/// is not is an error.
+pub fn chosen(only: &[String], counts: Counts) -> Result<Vec<&'static Scenario>> {
+    let all = || scenarios::ALL.iter().chain(scenarios::MEASUREMENTS);
+    let unknown = only.iter().find(|name| !all().any(|s| s.name == **name));
+    if let Some(unknown) = unknown {
+        let names: Vec<&str> = all().map(|s| s.name).collect();
         bail!(
             "no scenario is called {unknown:?}; there are: {}",
             names.join(", ")
         );
     }
-    Ok(all
-        .iter()
-        .filter(|s| only.is_empty() || only.iter().any(|name| name == s.name))
-        .collect())
+    if !only.is_empty() {
+        return Ok(all().filter(|s| only.iter().any(|n| n == s.name)).collect());
+    }
+    Ok(match counts {
+        Counts::Short => scenarios::ALL.iter().collect(),
+        Counts::Full => all().collect(),
+    })
 }
 
 /// Runs them one after the other; an error when one failed, after all have run.
