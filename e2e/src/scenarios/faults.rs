@@ -19,6 +19,9 @@ use crate::truth::{GroupRef, TRUTH_MAX, check_truth, condition, wait_in_sync, wa
 const PROGRESS_MAX: Duration = Duration::from_secs(90);
 const SYNC_MAX: Duration = Duration::from_secs(120);
 
+/// A member without a quorum takes no clients after so long: two lease durations.
+const REFUSED_MAX: Duration = Duration::from_secs(20);
+
 /// Messages that must get through before and after each fault.
 const PROGRESS: u64 = 300;
 
@@ -453,6 +456,11 @@ fn majority_held_down(run: &Run<'_>) -> Result<()> {
                 .with_context(|| format!("Available=False says: {message}"))?;
         }
         load.mark()?;
+        // A master that loses its quorum keeps its port for a lease duration.
+        stage.wait("the survivor refuses clients", REFUSED_MAX, || {
+            let open = stage.connects(&group.namespace, &others[1], 61613)?;
+            Ok((!open).then_some(()))
+        })?;
         std::thread::sleep(Duration::from_secs(5));
         ensure!(
             load.since()?.acknowledged == 0,
@@ -460,7 +468,7 @@ fn majority_held_down(run: &Run<'_>) -> Result<()> {
         );
         ensure!(
             !stage.connects(&group.namespace, &others[1], 61613)?,
-            "the survivor takes clients without a quorum"
+            "the survivor takes clients again without a quorum"
         );
         stage.note(format!("Available=False: {message}"));
         drop(holders.pop());
