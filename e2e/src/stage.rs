@@ -21,8 +21,9 @@ use crate::{image, product, run, say};
 /// Between two looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// The operator comes back within this.
-const OPERATOR_MAX: Duration = Duration::from_secs(60);
+/// The operator comes back within this. After an API server that was away the controller manager looks
+/// again after up to a minute: 30 s, and as much at random.
+const OPERATOR_MAX: Duration = Duration::from_secs(120);
 
 /// A scenario's means.
 #[derive(Clone, Copy)]
