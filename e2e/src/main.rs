@@ -143,6 +143,7 @@ impl Wanted {
 }
 
 fn main() -> ExitCode {
+    say::begin();
     match act(Cli::parse().action) {
         Ok(code) => code,
         Err(error) => {

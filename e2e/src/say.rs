@@ -7,7 +7,12 @@ use anyhow::Result;
 
 static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// Prints one line, after the seconds since the first one.
+/// Time counts from here.
+pub fn begin() {
+    LazyLock::force(&BEGUN);
+}
+
+/// Prints one line, after the seconds since [`begin`].
 pub fn line(text: impl AsRef<str>) {
     println!(
         "e2e {:6.1}: {}",
