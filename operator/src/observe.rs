@@ -10,6 +10,7 @@
 pub mod child;
 pub mod lease;
 pub mod look;
+pub mod patience;
 pub mod pod;
 pub mod report;
 pub mod stores;

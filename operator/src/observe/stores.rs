@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 
 use super::child::{Kind, Live};
 use super::lease::of_interest;
+use super::patience::Patience;
 use crate::api::BrokerCluster;
 use crate::plan::labels;
 
@@ -128,7 +129,7 @@ fn watch_clusters(
     let writer = Writer::new(resource);
     let store = writer.as_reader();
     let mut stream = watcher(api, watcher::Config::default())
-        .default_backoff()
+        .backoff(Patience::default())
         .modify(|c| drop(c.metadata.managed_fields.take()))
         .reflect(writer)
         .touched_objects()
@@ -163,7 +164,7 @@ fn watch_objects(
     let writer = Writer::new(resource);
     let store = writer.as_reader();
     let mut stream = watcher(api, config)
-        .default_backoff()
+        .backoff(Patience::default())
         .modify(|o| drop(o.metadata.managed_fields.take()))
         .reflect(writer)
         .boxed();
