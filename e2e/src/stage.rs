@@ -335,7 +335,13 @@ impl<'a> Stage<'a> {
                 .cluster
                 .kubectl_raw(&["get", "--raw", "/readyz"], None)?;
             Ok(ready.status.success().then_some(()))
-        })
+        })?;
+        // Their informers would wait for up to a minute: the next scenario is not about them.
+        for program in [Program::ControllerManager, Program::Scheduler] {
+            self.run.cluster.kill(program)?;
+            self.run.cluster.start(program)?;
+        }
+        Ok(())
     }
 
     /// A node loses its network.
