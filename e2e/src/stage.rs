@@ -21,9 +21,8 @@ use crate::{image, product, run, say};
 /// Between two looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// The operator comes back within this. After an API server that was away the controller manager looks
-/// again after up to a minute: 30 s, and as much at random.
-const OPERATOR_MAX: Duration = Duration::from_secs(120);
+/// The operator comes back within this.
+const OPERATOR_MAX: Duration = Duration::from_secs(60);
 
 /// A scenario's means.
 #[derive(Clone, Copy)]
@@ -321,6 +320,13 @@ impl<'a> Stage<'a> {
         self.kubectl(product::NAMESPACE, &words).map(drop)
     }
 
+    /// When the operator that leads last said so.
+    pub fn operator_renewed(&self) -> Result<Value> {
+        let lease = self.object(product::NAMESPACE, "lease", "tandemmq-operator")?;
+        let lease = lease.context("the operator has no Lease")?;
+        Ok(lease["spec"]["renewTime"].clone())
+    }
+
     /// Ends the API server.
     pub fn stop_api_server(&self) -> Result<()> {
         self.run.cluster.kill(Program::ApiServer)
@@ -355,6 +361,12 @@ impl<'a> Stage<'a> {
         let node = format!("node-{node}");
         self.run.cluster.kubectl(&["cordon", &node])?;
         Ok(Cordon { stage: *self, node })
+    }
+
+    /// No node takes new pods.
+    pub fn cordon_all(&self) -> Result<Vec<Cordon<'a>>> {
+        let nodes = self.run.cluster.nodes()?;
+        nodes.map(|node| self.cordon(node)).collect()
     }
 
     /// Deletes a pod and keeps its node from taking it back: its volume lies there.

@@ -132,6 +132,23 @@ pub fn condition<'a>(cluster: &'a Value, kind: &str) -> &'a Value {
         .unwrap_or(&Value::Null)
 }
 
+/// Waits until `Ready` has that reason: its message.
+pub fn wait_reason(
+    stage: &Stage<'_>,
+    group: &GroupRef,
+    reason: &str,
+    within: Duration,
+) -> Result<String> {
+    let message = stage.wait(reason, within, || {
+        let cluster = stage.broker_cluster(group)?;
+        let ready = condition(&cluster, "Ready");
+        let message = ready["message"].as_str().unwrap_or_default();
+        Ok((ready["reason"] == reason).then(|| message.to_owned()))
+    })?;
+    stage.note(format!("{reason}: {message}"));
+    Ok(message)
+}
+
 /// Everything that names the master names the one that is; answers with it and the time it took.
 pub fn check_truth(stage: &Stage<'_>, group: &GroupRef) -> Result<(String, Duration)> {
     let master = wait_master(stage, group, Duration::from_secs(60))?;

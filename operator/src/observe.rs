@@ -7,10 +7,10 @@
 //!
 //! What follows from it is `decide`'s.
 
+pub mod backoff;
 pub mod child;
 pub mod lease;
 pub mod look;
-pub mod patience;
 pub mod pod;
 pub mod report;
 pub mod stores;

@@ -5,8 +5,8 @@
 //! changes it.
 
 use std::time::Duration;
-use tandemmq_cluster::Confirmation;
 
+use tandemmq_cluster::Confirmation;
 use tandemmq_model::{AckMode, Destination};
 
 use crate::client::consumer::ConsumerPlan;

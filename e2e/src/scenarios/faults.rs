@@ -13,7 +13,9 @@ use crate::image::{BROKER, BROKER_AGAIN, BROKER_NEXT};
 use crate::load::{Load, Verdict};
 use crate::scenario::{Run, Scenario};
 use crate::stage::Stage;
-use crate::truth::{GroupRef, TRUTH_MAX, check_truth, condition, wait_in_sync, wait_master};
+use crate::truth::{
+    GroupRef, TRUTH_MAX, check_truth, condition, wait_in_sync, wait_master, wait_reason,
+};
 
 /// Deadlines: many times what was measured, because test machines are slow and busy.
 const PROGRESS_MAX: Duration = Duration::from_secs(90);
@@ -283,6 +285,7 @@ fn api_server_away(run: &Run<'_>) -> Result<()> {
     let group = orders(stage)?;
     let away = stage.api_away();
     under_load(stage, &group, |load| {
+        let renewed = stage.operator_renewed()?;
         load.mark()?;
         stage.stop_api_server()?;
         std::thread::sleep(away);
@@ -298,6 +301,15 @@ fn api_server_away(run: &Run<'_>) -> Result<()> {
             "API server away for {away:?}: {} receipts, longest pause {:.0} ms, 0 failed",
             since.acknowledged, since.longest_ms
         ));
+        // An operator that leads again must also see again: the next master is told in time.
+        stage.wait("an operator that leads again", PROGRESS_MAX, || {
+            Ok((stage.operator_renewed()? != renewed).then_some(()))
+        })?;
+        let master = wait_master(stage, &group, PROGRESS_MAX)?;
+        stage.kill_broker(&group.namespace, &master)?;
+        load.progress(PROGRESS, PROGRESS_MAX)?;
+        let (master, told) = check_truth(stage, &group)?;
+        stage.note(format!("killed after it: {master} told after {told:.1?}"));
         Ok(())
     })?;
     Ok(())
@@ -380,13 +392,7 @@ fn format_raised(run: &Run<'_>) -> Result<()> {
     })?;
     under_load(stage, &group, |load| {
         set_image(stage, &group, BROKER)?;
-        let stuck = stage.wait("the roll back is stuck", Duration::from_secs(240), || {
-            let cluster = stage.broker_cluster(&group)?;
-            let ready = condition(&cluster, "Ready");
-            Ok((ready["reason"] == "RollStuck")
-                .then(|| ready["message"].as_str().unwrap_or_default().to_owned()))
-        })?;
-        stage.note(format!("the way back: RollStuck, {stuck}"));
+        wait_reason(stage, &group, "RollStuck", Duration::from_secs(240))?;
         load.progress(PROGRESS, PROGRESS_MAX)?;
         let new_pods = pods_with_image(stage, &group, BROKER)?;
         ensure!(

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use super::lifecycle::{delete, small_cluster};
 use crate::scenario::{Run, Scenario};
 use crate::stage::Stage;
-use crate::truth::{GroupRef, condition, master_by_itself};
+use crate::truth::{GroupRef, condition, master_by_itself, wait_reason};
 
 /// What `FoundingStuck` tells a person to annotate.
 const FOUND_ANEW: &str = "tandemmq.io/found-anew=";
@@ -195,7 +195,6 @@ fn founding_stuck_says_what_to_do(run: &Run<'_>) -> Result<()> {
         master_by_itself(stage, &group)?.is_none(),
         "somebody serves though a founder is gone"
     );
-    stage.note(format!("FoundingStuck: {message}"));
     stage.follow(&group, &message, FOUND_ANEW)?;
     stage.wait("a group after found-anew", FORM_MAX, || {
         Ok(master_by_itself(stage, &group)?.map(drop))
@@ -246,10 +245,5 @@ fn make_stuck(stage: &Stage<'_>, group: &GroupRef) -> Result<String> {
     stage.run.cluster.apply(
         &small_cluster(group).replace(r#""spec":{"#, r#""spec":{"maintenance":{"paused":false},"#),
     )?;
-    stage.wait("FoundingStuck", FORM_MAX, || {
-        let cluster = stage.broker_cluster(group)?;
-        let ready = condition(&cluster, "Ready");
-        Ok((ready["reason"] == "FoundingStuck")
-            .then(|| ready["message"].as_str().unwrap_or_default().to_owned()))
-    })
+    wait_reason(stage, group, "FoundingStuck", FORM_MAX)
 }

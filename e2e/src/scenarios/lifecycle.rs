@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::scenario::{Run, Scenario};
 use crate::stage::Stage;
-use crate::truth::{GroupRef, check_truth, condition, group_status, wait_in_sync, wait_master};
+use crate::truth::{GroupRef, check_truth, group_status, wait_in_sync, wait_master, wait_reason};
 
 const READY_MAX: Duration = Duration::from_secs(60);
 const GONE_MAX: Duration = Duration::from_secs(90);
@@ -233,12 +233,7 @@ fn name_taken(stage: &Stage<'_>) -> Result<()> {
         &format!(r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"taken-a","namespace":"{}"}},"data":{{"mine":"yes"}}}}"#, group.namespace),
     )?;
     stage.run.cluster.apply(&small_cluster(&group))?;
-    let message = stage.wait("NameTaken", READY_MAX, || {
-        let cluster = stage.broker_cluster(&group)?;
-        let ready = condition(&cluster, "Ready");
-        Ok((ready["reason"] == "NameTaken")
-            .then(|| ready["message"].as_str().unwrap_or_default().to_owned()))
-    })?;
+    let message = wait_reason(stage, &group, "NameTaken", READY_MAX)?;
     ensure!(
         message.contains("taken-a"),
         "the message does not name the object: {message}"
@@ -251,7 +246,6 @@ fn name_taken(stage: &Stage<'_>) -> Result<()> {
         "a foreign ConfigMap was changed: {}",
         config["data"]
     );
-    stage.note(format!("NameTaken: {message}"));
     stage.kubectl(&group.namespace, &["delete", "configmap", "taken-a"])?;
     wait_master(stage, &group, READY_MAX)?;
     delete(stage, &group)?;

@@ -38,10 +38,7 @@ fn suites(run: &Run<'_>) -> Result<()> {
     let stage = &Stage::new(run);
     // The operator's own tests bring their own, and want pods that nobody starts.
     stage.scale_operator(0)?;
-    let mut cordons = Vec::new();
-    for node in run.cluster.nodes()? {
-        cordons.push(stage.cordon(node)?);
-    }
+    let cordons = stage.cordon_all()?;
     let result = run_suites(run);
     drop(cordons);
     stage.scale_operator(1)?;
@@ -185,10 +182,7 @@ fn resident(pid: i32) -> Result<String> {
 fn fifty_clusters(run: &Run<'_>) -> Result<()> {
     const COUNT: usize = 50;
     let stage = &Stage::new(run);
-    let mut cordons = Vec::new();
-    for node in run.cluster.nodes()? {
-        cordons.push(stage.cordon(node)?);
-    }
+    let _cordons = stage.cordon_all()?;
     let yaml: Vec<String> = (0..COUNT)
         .map(|n| small_cluster(&stage.group(&format!("c{n}"))))
         .collect();

@@ -8,8 +8,8 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::lifecycle::make;
 use crate::scenario::{Run, Scenario};
-use crate::stage::{Cordon, Stage};
-use crate::truth::{GroupRef, check_truth, condition, master_by_itself, wait_in_sync};
+use crate::stage::Stage;
+use crate::truth::{GroupRef, check_truth, master_by_itself, wait_in_sync, wait_reason};
 
 const RECOVERED_MAX: Duration = Duration::from_secs(120);
 
@@ -30,13 +30,7 @@ fn recovered_by_hand(run: &Run<'_>) -> Result<()> {
     let (master, _) = check_truth(stage, &group)?;
     let lost: Vec<String> = group.pods().into_iter().filter(|p| *p != master).collect();
     lose_volumes(stage, &group, &lost)?;
-    let message = stage.wait("MajorityLost", RECOVERED_MAX, || {
-        let cluster = stage.broker_cluster(&group)?;
-        let ready = condition(&cluster, "Ready");
-        Ok((ready["reason"] == "MajorityLost")
-            .then(|| ready["message"].as_str().unwrap_or_default().to_owned()))
-    })?;
-    stage.note(format!("MajorityLost: {message}"));
+    let message = wait_reason(stage, &group, "MajorityLost", RECOVERED_MAX)?;
     ensure!(
         message.contains(&master),
         "the message does not name the survivor {master}: {message}"
@@ -83,7 +77,7 @@ fn queue(stage: &Stage<'_>, group: &GroupRef, tool: &str) -> Result<()> {
 
 /// All at once: no pod comes back before the last has gone, or the group would repair itself.
 fn lose_volumes(stage: &Stage<'_>, group: &GroupRef, lost: &[String]) -> Result<()> {
-    let nodes: Vec<Cordon<'_>> = (1..=3).map(|n| stage.cordon(n)).collect::<Result<_>>()?;
+    let cordons = stage.cordon_all()?;
     let uid = |pod: &str| -> Result<Option<String>> {
         let object = stage.object(&group.namespace, "pod", pod)?;
         Ok(object.and_then(|p| p["metadata"]["uid"].as_str().map(str::to_owned)))
@@ -97,6 +91,6 @@ fn lose_volumes(stage: &Stage<'_>, group: &GroupRef, lost: &[String]) -> Result<
             Ok((uid(pod)?.as_ref() != Some(&before)).then_some(()))
         })?;
     }
-    drop(nodes);
+    drop(cordons);
     Ok(())
 }

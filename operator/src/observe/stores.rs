@@ -18,9 +18,9 @@ use kube::{Api, Client, Resource, ResourceExt};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+use super::backoff::WatchBackoff;
 use super::child::{Kind, Live};
 use super::lease::of_interest;
-use super::patience::Patience;
 use crate::api::BrokerCluster;
 use crate::plan::labels;
 
@@ -129,7 +129,7 @@ fn watch_clusters(
     let writer = Writer::new(resource);
     let store = writer.as_reader();
     let mut stream = watcher(api, watcher::Config::default())
-        .backoff(Patience::default())
+        .backoff(WatchBackoff::default())
         .modify(|c| drop(c.metadata.managed_fields.take()))
         .reflect(writer)
         .touched_objects()
@@ -164,7 +164,7 @@ fn watch_objects(
     let writer = Writer::new(resource);
     let store = writer.as_reader();
     let mut stream = watcher(api, config)
-        .backoff(Patience::default())
+        .backoff(WatchBackoff::default())
         .modify(|o| drop(o.metadata.managed_fields.take()))
         .reflect(writer)
         .boxed();

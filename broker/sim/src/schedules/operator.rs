@@ -2,16 +2,14 @@
 //! is the operator.
 
 use tandemmq_cluster::Confirmation;
+use tandemmq_journal::Founding;
 
+use crate::oracle::Violation;
 use crate::seeds::Plan;
 use crate::stage::{Judged, Stage};
 
 pub(super) fn a_proposal_waits_for_the_operator_and_is_founded_by_it(stage: &mut Stage) -> Judged {
-    confirmed_by_operator(stage);
-    stage.until("a group is proposed", |world| {
-        world.lease.current().record.group_proposal.is_some()
-    })?;
-    let proposal = stage.world.lease.current().record.group_proposal.clone();
+    let proposal = proposed(stage)?;
     stage.pass(5_000)?;
     let record = stage.world.lease.current().record.clone();
     stage.must(record.group.is_none(), "nobody confirms but the operator")?;
@@ -25,9 +23,7 @@ pub(super) fn a_proposal_waits_for_the_operator_and_is_founded_by_it(stage: &mut
             "every blank member says whom it waits for",
         )?;
     }
-    stage.world.lease.edit(|record| {
-        record.group = record.group_proposal.take();
-    });
+    confirm(stage);
     stage.master(None)?;
     stage.produce(3)?;
     stage.in_step()?;
@@ -36,11 +32,7 @@ pub(super) fn a_proposal_waits_for_the_operator_and_is_founded_by_it(stage: &mut
 
 /// H30 there: a listed volume is lost. Brokers leave the proposal, the operator clears it.
 pub(super) fn h30_a_dead_proposal_is_left_for_the_operator_to_clear(stage: &mut Stage) -> Judged {
-    confirmed_by_operator(stage);
-    stage.until("a group is proposed", |world| {
-        world.lease.current().record.group_proposal.is_some()
-    })?;
-    let proposal = stage.world.lease.current().record.group_proposal.clone();
+    let proposal = proposed(stage)?;
     stage.world.wipe(1);
     stage.start(1);
     stage.pass(5_000)?;
@@ -57,20 +49,27 @@ pub(super) fn h30_a_dead_proposal_is_left_for_the_operator_to_clear(stage: &mut 
         let record = &world.lease.current().record;
         record.group_proposal.is_some() && record.group_proposal != proposal
     })?;
-    stage.world.lease.edit(|record| {
-        record.group = record.group_proposal.take();
-    });
+    confirm(stage);
     stage.master(None)?;
     stage.produce(3)?;
     stage.finish()
 }
 
-fn confirmed_by_operator(stage: &mut Stage) {
+fn confirm(stage: &mut Stage) {
+    stage.world.lease.edit(|record| {
+        record.group = record.group_proposal.take();
+    });
+}
+
+/// A world where the operator confirms, until a group is proposed.
+fn proposed(stage: &mut Stage) -> Result<Option<Founding>, Violation> {
     let plan = Plan {
         confirmation: Confirmation::ByOperator,
         ..stage.world.plan.clone()
     };
-    let detail = stage.world.trace().detail();
-    let mut fresh = Stage::of(plan, detail);
-    std::mem::swap(stage, &mut fresh);
+    *stage = Stage::of(plan, stage.world.trace().detail());
+    stage.until("a group is proposed", |world| {
+        world.lease.current().record.group_proposal.is_some()
+    })?;
+    Ok(stage.world.lease.current().record.group_proposal.clone())
 }

@@ -1,7 +1,9 @@
 //! Readiness: what Kubernetes takes members in and out of Services by. A group that elects must not
 //! lose all of them at once, and one without a quorum must not look ready for ever.
 
+use crate::peek::Kind;
 use crate::stage::{Judged, Stage};
+use crate::world::Verdict;
 
 /// Longer than a slave stays ready without a master.
 const MILLIS_WITHOUT_MASTER: u64 = 16_000;
@@ -43,12 +45,7 @@ pub(super) fn a_slave_that_is_behind_a_reigning_master_is_not_ready(stage: &mut 
     stage.in_step()?;
     let slave = stage.others(master)[0];
     // It was in step a moment ago: only the master that it hears tells it otherwise.
-    stage.frames(
-        crate::peek::Kind::Append,
-        master,
-        slave,
-        crate::world::Verdict::Drop,
-    );
+    stage.frames(Kind::Append, master, slave, Verdict::Drop);
     stage.produce(20)?;
     stage.pass(3_000)?;
     stage.must(

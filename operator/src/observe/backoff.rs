@@ -13,17 +13,17 @@ const LONGEST: Duration = Duration::from_secs(2);
 
 /// The pauses of one watch: doubled from try to try, up to two seconds.
 #[derive(Debug)]
-pub struct Patience {
+pub struct WatchBackoff {
     next: Duration,
 }
 
-impl Default for Patience {
+impl Default for WatchBackoff {
     fn default() -> Self {
         Self { next: FIRST }
     }
 }
 
-impl Iterator for Patience {
+impl Iterator for WatchBackoff {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
@@ -33,7 +33,7 @@ impl Iterator for Patience {
     }
 }
 
-impl Backoff for Patience {
+impl Backoff for WatchBackoff {
     fn reset(&mut self) {
         *self = Self::default();
     }
@@ -45,11 +45,11 @@ mod tests {
 
     #[test]
     fn a_watch_is_never_away_for_longer_than_the_status_may_be_wrong() {
-        let mut patience = Patience::default();
-        let pauses: Vec<Duration> = patience.by_ref().take(100).collect();
+        let mut backoff = WatchBackoff::default();
+        let pauses: Vec<Duration> = backoff.by_ref().take(100).collect();
         assert!(pauses.iter().all(|p| *p <= Duration::from_secs(2)));
         assert!(pauses.windows(2).all(|w| w[0] <= w[1]));
-        patience.reset();
-        assert_eq!(patience.next(), Some(FIRST));
+        backoff.reset();
+        assert_eq!(backoff.next(), Some(FIRST));
     }
 }
